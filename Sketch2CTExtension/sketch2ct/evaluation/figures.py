@@ -1,0 +1,191 @@
+"""The report's pictures: Dice by structure, masks from worst to best, and real beside generated CTs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..anatomy import vocabulary
+from ..geometry import ORIENTATIONS, Grid, Plane
+from ..imaging import CTVolume, LabelVolume
+from ..preview import View
+from ..sketching import crop
+from .case import MaskRecord, Question
+from .ct import Comparison
+
+BACKGROUND, INK, DIM = "#14171c", "#e6e9ef", "#8b93a1"
+TRUE, MADE, DRAWN = "#5ad1a0", "#ff8c5a", "#ffd23f"
+_SERIES = (
+    ("dice_3d", "this bundle", MADE),
+    ("retrieval_dice_3d", "retrieval", "#6aa7ff"),
+    ("mean_shape_dice_3d", "mean shape", "#9d8cff"),
+)
+MARGIN_MM = 45.0
+_WINDOW = {"vmin": -500, "vmax": 1000, "cmap": "gray"}
+_KEY = "green true, orange generated, yellow the sketch; left its plane, right a plane across it"
+_BESIDE = {"axial": "sagittal", "coronal": "axial", "sagittal": "coronal"}  # a second plane, across the sketched one
+
+
+@dataclass
+class Shown:
+    """One generated mask to draw, with what was asked and the case's CT, all cut to the same box."""
+
+    record: MaskRecord
+    question: Question
+    mask: NDArray[np.bool_]
+    ct: CTVolume
+
+    @classmethod
+    def of(cls, record: MaskRecord, question: Question, mask: NDArray[np.bool_], ct: CTVolume) -> Shown:
+        """Cut to MARGIN_MM around the true and the generated mask, so that many can be kept."""
+        index = np.argwhere(question.mask | mask)
+        margin = np.ceil(MARGIN_MM / question.grid.spacing).astype(int)
+        low = np.maximum(index.min(0) - margin, 0)
+        high = np.minimum(index.max(0) + margin + 1, question.grid.shape)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        affine = question.grid.affine.copy()
+        affine[:3, 3] = question.grid.to_ras(low)
+        small = question.mask[box].copy()
+        grid = Grid(small.shape, affine)
+        cut = replace(question, mask=small, grid=grid)
+        return cls(record, cut, mask[box].copy(), CTVolume(ct.array[box].copy(), grid))
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110, facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, format="png", facecolor=BACKGROUND, bbox_inches="tight", pad_inches=0.15)
+    return path
+
+
+def dice_figure(records: list[MaskRecord], path: Path) -> Path:
+    """Box plot of the 3D Dice by structure, with the baselines beside it."""
+    names = list(dict.fromkeys(r.structure for r in records))
+    figure = _figure(1.9 * len(names) + 2.5, 5)
+    axes = figure.add_subplot(facecolor=BACKGROUND)
+    series = [s for s in _SERIES if any(s[0] in r.values for r in records)]
+    for n, (key, label, color) in enumerate(series):
+        values = [[r.values[key] for r in records if r.structure == name and key in r.values] for name in names]
+        at = np.arange(len(names)) + (n - (len(series) - 1) / 2) * 0.25
+        boxes = axes.boxplot(values, positions=at, widths=0.2, patch_artist=True, manage_ticks=False, whis=(5, 95))
+        for part in ("boxes", "whiskers", "caps", "medians", "fliers"):
+            for artist in boxes[part]:
+                artist.set(color=INK if part == "medians" else color)
+        for box in boxes["boxes"]:
+            box.set(facecolor=color, alpha=0.75, label=label if box is boxes["boxes"][0] else None)
+        for flier in boxes["fliers"]:
+            flier.set(marker=".", markeredgecolor=color, markersize=4)
+    axes.set_xticks(np.arange(len(names)), [vocabulary()[n].spoken.replace(" ", "\n") for n in names], color=INK)
+    axes.set(ylim=(0, 1), ylabel="Dice, 3D")
+    axes.yaxis.label.set_color(INK)
+    axes.tick_params(colors=INK)
+    axes.grid(axis="y", color="#2b3038")
+    axes.legend(facecolor=BACKGROUND, edgecolor="#2b3038", labelcolor=INK, loc="lower left")
+    return _save(figure, path)
+
+
+def mask_sheet(picks: list[tuple[str, list[tuple[str, Shown]]]], path: Path) -> Path:
+    """Rows of (structure, [(rank, mask)]): each mask on its sketch's plane and on one across, over the real CT."""
+    columns = max(len(row) for _, row in picks)
+    figure = _figure(5.2 * columns, 2.75 * len(picks))
+    layout = figure.add_gridspec(len(picks), 2 * columns, wspace=0.03, hspace=0.16)
+    for r, (_, row) in enumerate(picks):
+        for c, (rank, shown) in enumerate(row):
+            q = shown.question
+            centre = q.sketch.points().mean(0)
+            across = Plane.named(_BESIDE.get(q.sketch.plane.orientation, "axial"), centre)
+            for n, plane in enumerate((Plane.named(q.sketch.plane.orientation, centre), across)):
+                axes = figure.add_subplot(layout[r, 2 * c + n])
+                _draw_masks(axes, plane, shown, sketch=n == 0)
+                if n == 0:
+                    spoken, dice = vocabulary()[q.structure].spoken, shown.record.values["dice_3d"]
+                    title = f"{spoken}, {rank}: {q.case}, Dice {dice:.2f}"
+                    axes.set_title(title, color=INK, fontsize=9, loc="left", pad=4)
+    axes.annotate(_KEY, (0, 0), (0, -6), textcoords="offset points", va="top", ha="right", color=DIM, fontsize=9)
+    return _save(figure, path)
+
+
+def _draw_masks(axes: Any, plane: Plane, shown: Shown, *, sketch: bool) -> None:
+    q = shown.question
+    either = q.mask | shown.mask
+    flat = plane.to_plane(crop(either, q.grid, 1)[1].corners())[:, :2]
+    middle, half = (flat.min(0) + flat.max(0)) / 2, np.ptp(flat, axis=0).max() / 2 + 8
+    view = View(plane, "", middle - half, middle + half, max(half / 120, 0.25))
+    _slice(axes, view, shown.ct.array.astype(np.float32), shown.ct.grid)
+    for mask, color in ((q.mask, TRUE), (shown.mask, MADE)):
+        _contour(axes, view, mask, q.grid, color)
+    if sketch:
+        for stroke in q.sketch.strokes:
+            uv = plane.to_plane(stroke)
+            axes.plot(uv[:, 0], uv[:, 1], color=DRAWN, linewidth=0.8, linestyle="--")
+
+
+def _slice(axes: Any, view: View, array: NDArray, grid: Grid, outside: float = -1000.0) -> None:
+    axes.imshow(view.sample(array, grid, outside), origin="lower", extent=view.extent, **_WINDOW)
+    _plain(axes, view)
+
+
+def _plain(axes: Any, view: View) -> None:
+    limits = {"xlim": view.extent[:2], "ylim": view.extent[2:]}
+    axes.set(**limits, xticks=[], yticks=[], aspect="equal", facecolor="black")
+    for spine in axes.spines.values():
+        spine.set_color("#2b3038")
+
+
+def _contour(axes: Any, view: View, mask: NDArray, grid: Grid, color: Any) -> None:
+    share = view.sample(mask.astype(np.float32), grid, 0.0)
+    if share.max() > 0.5:
+        u, v = (np.linspace(view.low[n], view.high[n], share.shape[1 - n]) for n in (0, 1))
+        axes.contour(u, v, share, levels=[0.5], colors=[color], linewidths=1.1)
+
+
+def _labels(axes: Any, view: View, labels: LabelVolume) -> None:
+    image = None
+    for value, name in labels.names.items():
+        share = view.sample((labels.array == value).astype(np.float32), labels.grid, 0.0)
+        image = np.zeros((*share.shape, 3)) if image is None else image
+        image[share >= 0.5] = np.asarray(vocabulary()[name].color) / 255
+    if image is not None:
+        axes.imshow(image, origin="lower", extent=view.extent)
+    _plain(axes, view)
+
+
+def ct_sheet(shown: Comparison, path: Path) -> Path:
+    """Rows real, generated, labels; columns axial, coronal, sagittal, through the middle of the labels. Aspect in mm."""
+    grid = shown.real.grid
+    index = np.argwhere(shown.labels.array > 0)
+    centre = grid.to_ras(index.mean(0)) if len(index) else grid.centre
+    views = []
+    for name in ORIENTATIONS:
+        plane = Plane.named(name, centre)
+        flat = plane.to_plane(grid.corners())[:, :2]
+        views.append(View(plane, name, flat.min(0), flat.max(0), float(grid.spacing.min()) / 2))
+    sizes = [view.high - view.low for view in views]
+    scale = 11 / sum(size[0] for size in sizes)
+    figure = _figure(11, 3 * max(size[1] for size in sizes) * scale + 0.6)
+    layout = figure.add_gridspec(3, 3, width_ratios=[s[0] for s in sizes], wspace=0.02, hspace=0.03)
+    rows = ("real", "generated from the labels", "labels given")
+    real = np.where(shown.known, shown.real.array, -1000).astype(np.float32)
+    for r, name in enumerate(rows):
+        for c, view in enumerate(views):
+            axes = figure.add_subplot(layout[r, c])
+            if r < 2:
+                _slice(axes, view, real if r == 0 else shown.made.array.astype(np.float32), grid)
+            else:
+                _labels(axes, view, shown.labels)
+            if r == 0:
+                axes.set_title(view.name, color=INK, fontsize=10)
+            if c == 0:
+                axes.set_ylabel(name, color=INK, fontsize=10)
+    figure.suptitle(f"{shown.case}: window -500 to 1000 HU", color=DIM, fontsize=9, y=0.92)
+    return _save(figure, path)

@@ -1,0 +1,169 @@
+"""The figures of an evaluation as report.json and report.md.
+
+`report.json`: `cases`, `masks.<structure>` and `masks.mean_of_five` with `dice_3d`, `dice_plane`, `hd95_mm`,
+`volume_error`, `components`, `retrieval_dice_3d`, `mean_shape_dice_3d` and, where the generator has a clean-up, `clean`
+with the same after it; `ct.<structure>.hu_median_inside`; `probes`. Each figure is `{"mean", "ci95": [low, high], "n"}`
+over patients. Further `seconds`, `hardware`, `seed`, `command`, `bundle`, and every single measurement under `records`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..anatomy import vocabulary
+from . import metrics
+from .case import METRICS, MaskRecord
+
+FIVE = ("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left", "mandible")
+BASELINES = ("retrieval_dice_3d", "mean_shape_dice_3d")
+_HEADS = {
+    "dice_3d": "Dice 3D",
+    "dice_plane": "Dice on the plane",
+    "hd95_mm": "HD95, mm",
+    "volume_error": "volume error",
+    "retrieval_dice_3d": "retrieval: Dice 3D",
+    "mean_shape_dice_3d": "mean shape: Dice 3D",
+}
+
+
+def summarise_masks(records: list[MaskRecord], seed: int) -> dict[str, Any]:
+    """By structure and over the mean of five; several samples of one patient count as their mean."""
+    names = list(dict.fromkeys(r.structure for r in records))
+    keys = (*METRICS, *BASELINES)
+    found: dict[str, Any] = {}
+    for name in names:
+        found[name] = {k: metrics.summary(_patients(records, name, k), seed) for k in keys}
+        clean = {k: metrics.summary(_patients(records, name, k, clean=True), seed) for k in METRICS}
+        if any(value["n"] for value in clean.values()):
+            found[name]["clean"] = clean
+    five = [name for name in FIVE if name in names]
+    if five:
+        found["mean_of_five"] = {k: _over(records, five, k, seed) for k in keys}
+        if any("clean" in found[name] for name in five):
+            found["mean_of_five"]["clean"] = {k: _over(records, five, k, seed, clean=True) for k in METRICS}
+    return found
+
+
+def _patients(records: list[MaskRecord], name: str, key: str, *, clean: bool = False) -> list[float]:
+    """One value a patient; NaN where undefined."""
+    table = _table(records, [name], key, clean=clean)[:, 0]
+    return [float(v) for v, known in zip(table, _known(records, [name])[:, 0], strict=True) if known]
+
+
+def _known(records: list[MaskRecord], names: list[str]) -> np.ndarray:
+    present = {(r.case, r.structure) for r in records}
+    return np.array([[(case, name) in present for name in names] for case in _cases(records)])
+
+
+def _cases(records: list[MaskRecord]) -> list[str]:
+    return list(dict.fromkeys(r.case for r in records))
+
+
+def _table(records: list[MaskRecord], names: list[str], key: str, *, clean: bool = False) -> np.ndarray:
+    """(patients, structures), NaN where not measured."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for r in records:
+        source = r.clean if clean else r.values
+        value = (source or {}).get(key, float("nan"))
+        if np.isfinite(value):
+            values.setdefault((r.case, r.structure), []).append(value)
+    rows = [[np.mean(values[c, n]) if (c, n) in values else np.nan for n in names] for c in _cases(records)]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(names))
+
+
+def _over(records: list[MaskRecord], names: list[str], key: str, seed: int, *, clean: bool = False) -> dict[str, Any]:
+    return metrics.mean_of_means(_table(records, names, key, clean=clean), seed)
+
+
+def write_report(report: dict[str, Any], out: Path) -> None:
+    """`report.json` and `report.md` in a folder."""
+    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (out / "report.md").write_text(_markdown(report), encoding="utf-8")
+
+
+def _markdown(report: dict[str, Any]) -> str:
+    bundle, hardware = report["bundle"], report["hardware"]
+    lines = [
+        f"# {bundle['name']}: {report['cases']} cases",
+        "",
+        f"`{report['command']}`",
+        "",
+        f"Bundle {bundle['digest'][:16]}, seed {report['seed']}, {hardware['device']}, torch {hardware['torch']}; "
+        f"{_seconds(report['seconds'])}. Mean with 95 % bootstrap interval over patients.",
+        "",
+        "## Masks from the sketch of the largest section and the full description",
+        "",
+        *_mask_table(report["masks"]),
+    ]
+    if any("clean" in entry for entry in report["masks"].values()):
+        lines += ["", "With clean-up (the largest piece kept):", "", *_mask_table(report["masks"], clean=True)]
+    lines += ["", "## Probes", "", *_probe_table(report["probes"])]
+    if report["ct"]:
+        lines += ["", "## CT from the true labels", "", *_ct_table(report["ct"])]
+    pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
+    return "\n".join([*lines, "", *pictures, ""])
+
+
+def _seconds(seconds: dict[str, Any]) -> str:
+    parts = [f"{seconds[key]:.1f} s {label}" for key, label in (("mask", "a mask"), ("ct", "a CT")) if seconds.get(key)]
+    return ", ".join([*parts, f"{seconds['total'] / 60:.1f} min in all"])
+
+
+def _cell(figure: dict[str, Any] | None, digits: int = 3) -> str:
+    if not figure or figure["mean"] is None:
+        return "-"
+    low, high = figure["ci95"]
+    return f"{figure['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _spoken(name: str) -> str:
+    return vocabulary()[name].spoken if name in vocabulary() else name.replace("_", " ")
+
+
+def _mask_table(masks: dict[str, Any], *, clean: bool = False) -> list[str]:
+    keys = [key for key in _HEADS if not clean or key in METRICS]
+    rows = []
+    for name, entry in masks.items():
+        chosen = entry.get("clean", {}) if clean else entry
+        digits = {"hd95_mm": 1}
+        first = entry["dice_3d"]["n"]
+        rows.append([_spoken(name), str(first), *(_cell(chosen.get(key), digits.get(key, 3)) for key in keys)])
+    return _rows(["structure", "n", *(_HEADS[key] for key in keys)], rows)
+
+
+def _probe_table(probes: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, entry in (("all", probes), *probes["by_structure"].items()):
+        within = entry["volume_within_20"]
+        figures = (within["text_only"], within["with_sketch"], entry["small_large_obeyed"], entry["one_component"])
+        rows.append([_spoken(name), *(_cell(figure, 2) for figure in figures)])
+    head = ["structure", "asked volume within 20 %, text only", "true volume within 20 %, sketch and text"]
+    return _rows([*head, "large is larger than small, text only", "in one piece, without clean-up"], rows)
+
+
+def _ct_table(ct: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, entry in ct.items():
+        if name != "overall":
+            low, high = entry["hu_range"]
+            cells = [
+                _cell(entry["hu_median_inside"], 2),
+                _cell(entry["hu_median"], 0),
+                _cell(entry["hu_median_real"], 0),
+            ]
+            rows.append([_spoken(name), *cells, f"{low:.0f} to {high:.0f}"])
+    lines = _rows(
+        ["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], rows
+    )
+    if "overall" in ct:
+        difference = _cell(ct["overall"]["histogram_difference"])
+        lines += ["", f"Share of body voxels in another 50 HU bin of the histogram than in the real CT: {difference}."]
+    return lines

@@ -1,0 +1,1 @@
+"""Results in other programs' formats: 3D Slicer scenes, nnU-Net, MONAI data lists, DICOM."""

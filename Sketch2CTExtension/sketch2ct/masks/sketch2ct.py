@@ -1,0 +1,132 @@
+"""Sketch2CT's mask stage: sketch + text -> signed distance by rectified flow, in a box around each structure.
+
+The published model denoises a latent of the whole frame. Here each structure has a box of its own size, so that small organs keep
+their shape, and the truncated signed distance in it can be written on any grid.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .. import describe
+from ..anatomy import find, vocabulary
+from ..bundle import Bundle
+from ..conditioning.batch import collate, condition_arrays
+from ..conditioning.text import TextEncoder
+from ..diffusion import flow
+from ..generation import MaskCondition, Progress
+from ..geometry import Grid
+from ..imaging import LabelVolume, resample
+from ..networks.mask_unet import ConditionBatch, MaskNetwork, MaskNetworkSize
+from ..request import Sketch
+from .boxes import TRUNCATION_MM, Boxes
+
+
+class Sketch2CTMasks:
+    """A mask generator for the structures of one bundle. `clean_up` keeps the largest piece of one-piece structures (default off)."""
+
+    clean_up = False
+
+    def __init__(self, net: MaskNetwork, boxes: Boxes, encode: TextEncoder, steps: int, guidance: float, device: torch.device) -> None:
+        self.net, self.boxes, self.encode = net.to(device).eval(), boxes, encode
+        self.steps, self.guidance, self.device = steps, guidance, device
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTMasks:
+        """The generator that a bundle holds."""
+        own = bundle.metadata["mask"]
+        net = MaskNetwork(MaskNetworkSize.from_dict(own["network"]))
+        net.load_state_dict(bundle.weights("mask"))
+        encode = TextEncoder(sha256=bundle.metadata["text_encoder"]["sha256"])
+        return cls(net, Boxes.from_dict(own["boxes"]), encode, own["steps"], own["guidance"], device)
+
+    def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
+        """One label map on `condition.grid`: values 1, 2, ... in the order of `condition.structures`, after those of the context.
+
+        Where two new structures meet, the voxel goes to the one it lies deeper in; context voxels are kept.
+        """
+        context = condition.context
+        labels = np.zeros(condition.grid.shape, np.uint8) if context is None else context.array.copy()
+        names = {} if context is None else dict(context.names)
+        free = labels == 0
+        deepest = np.zeros(condition.grid.shape, np.float32)
+        for n, structure in enumerate(condition.structures):
+            distance = self._on_grid(structure, condition, rng, progress, n)
+            value = next((v for v, name in names.items() if name == structure), max(names, default=0) + 1)
+            names[value] = structure
+            won = free & (distance > deepest)
+            labels[won] = value
+            deepest[won] = distance[won]
+        return LabelVolume(labels, condition.grid, names)
+
+    def _on_grid(self, structure: str, condition: MaskCondition, rng: torch.Generator, progress: Progress, turn: int) -> NDArray:
+        """Signed distance in mm of one structure on the request's grid; very negative outside its box."""
+        distance, box = self.distance(structure, condition, rng, progress, turn)
+        # cubic: the surface of a smooth distance stays smooth on a finer grid
+        on_grid = resample(distance, box, condition.grid, order=3, outside=-TRUNCATION_MM)
+        if self.clean_up and vocabulary()[structure].pieces == 1:
+            parts, count = ndimage.label(on_grid > 0, np.ones((3, 3, 3)))
+            if count > 1:
+                on_grid[(parts > 0) & (parts != 1 + int(np.bincount(parts.ravel())[1:].argmax()))] = -TRUNCATION_MM
+        return on_grid
+
+    def distance(
+        self, structure: str, condition: MaskCondition, rng: torch.Generator, progress: Progress, turn: int = 0
+    ) -> tuple[NDArray[np.float32], Grid]:
+        """Signed distance (mm, positive inside) of one structure in its box, and the box."""
+        sketches = [s for s in condition.sketches if s.structure == structure]
+        centre = self.boxes.centre(structure, sketches) if sketches else self._place(structure, condition)
+        box = self.boxes.grid(structure, np.round(centre, 3))
+        batch = self._condition(structure, sketches, about(structure, condition), box).to(self.device)
+        guidance = self.guidance if condition.guidance is None else condition.guidance
+        steps, total = condition.steps or self.steps, len(condition.structures)
+
+        def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            clean = self.net(x, t, batch)
+            if guidance == 1.0:
+                return clean
+            free = self.net(x, t, batch.unconditional())
+            return free + guidance * (clean - free)
+
+        # drawn on the CPU, so that a seed means the same noise on every device
+        noise = torch.randn((1, 1, *box.shape), generator=rng).to(self.device)
+        made = flow.sample(denoise, noise, steps, lambda n, of: progress("mask", turn * of + n, total * of))
+        return made[0, 0].float().cpu().numpy() * TRUNCATION_MM, box
+
+    def _place(self, structure: str, condition: MaskCondition) -> NDArray[np.float64]:
+        """Where an unsketched structure goes: beside the sketched ones as in the training cases, else the middle of the grid."""
+        places = self.boxes.placement
+        anchors = [s for s in condition.sketches if s.structure in places and structure in places]
+        if not anchors:
+            return condition.grid.centre + np.asarray(places.get(structure, (0, 0, 0)))
+        first = anchors[0]
+        known = self.boxes.centre(first.structure, [s for s in anchors if s.structure == first.structure])
+        return known + np.asarray(places[structure]) - np.asarray(places[first.structure])
+
+    def _condition(self, structure: str, sketches: list[Sketch], text: str, box: Grid) -> ConditionBatch:
+        facts = np.zeros(2 * len(describe.FACTS), np.float32)
+        words = np.zeros((0, self.net.size.text_width), np.float32)
+        if text:
+            features, real = self.encode([text])
+            words = features[0][real[0]].numpy()
+            facts = np.concatenate(describe.read(text).vector(self.boxes.ranges[structure]))
+        return collate([condition_arrays(sketches, box, words, facts, self.boxes.code(structure))])
+
+
+def about(structure: str, condition: MaskCondition) -> str:
+    """The part of the description that speaks of a structure: all of it when it names no other, else the sentences that name it."""
+    text = condition.description.strip()
+    if not [name for name in find(text) if name != structure and name in condition.structures]:
+        return text
+    kept, speaking = [], True
+    for part in re.split(r"(?<=[.;!?\n])\s+|,?\s+and\s+(?=an?\s|the\s)", text):
+        named = find(part)
+        speaking = structure in named if named else speaking
+        if speaking:
+            kept.append(part)
+    return " ".join(kept)

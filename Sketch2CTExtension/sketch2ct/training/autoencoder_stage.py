@@ -1,0 +1,111 @@
+"""Training of the CT autoencoder on crops of real scans; voxels that were never stored are never learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from ..data.scans import Scan
+from ..networks.autoencoder import HU_SCALE, AutoencoderSize, CTAutoencoder
+from .loop import Stage
+
+SOFT_WINDOW = (-250.0, 250.0)  # HU; fat, muscle and glands differ by tens of HU only
+
+
+def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> tuple[slice, ...]:
+    """A random window of `size` (or the whole axis where that is shorter) in the last three axes of `shape`."""
+    starts = [int(rng.integers(0, max(1, n - s + 1))) for n, s in zip(shape[-3:], size, strict=True)]
+    return (..., *(slice(a, a + s) for a, s in zip(starts, size, strict=True)))
+
+
+class CropBatches(IterableDataset):
+    """Endless batches of HU and known voxels, each (N, 1, c, c, c) float32."""
+
+    def __init__(self, scans: list[Scan], settings: dict[str, Any], seed: int) -> None:
+        self.scans, self.settings, self.seed = scans, settings, seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
+        size = (self.settings["crop"],) * 3
+        while True:
+            hu, known = [], []
+            while len(hu) < self.settings["batch"]:
+                scan = self.scans[int(rng.integers(len(self.scans)))]
+                window = random_crop(scan.hu.shape, size, rng)
+                if scan.hu[window].shape != size or scan.known[window].mean() < 0.5 or (scan.hu[window] > -300).mean() < 0.1:
+                    continue
+                turn = (slice(None, None, int(rng.choice([-1, 1]))),)
+                hu.append(scan.hu[window][turn].astype(np.float32))
+                known.append(scan.known[window][turn].astype(np.float32))
+            yield torch.from_numpy(np.stack(hu)[:, None]), torch.from_numpy(np.stack(known)[:, None])
+
+
+class AutoencoderStage(Stage):
+    """L1 in HU over the wide range, and again inside the soft-tissue window; a light pull of the latent to unit size."""
+
+    net: CTAutoencoder
+
+    def __init__(self, settings: dict[str, Any], out: Path, minutes: float, size: AutoencoderSize, checks: list[Scan]) -> None:
+        super().__init__(settings, out, minutes)
+        self.net = CTAutoencoder(size)
+        self.checks = checks
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Loss terms; `wide` and `soft` are mean absolute errors over 1000 and 500 HU."""
+        hu, known = batch
+        mean, sigma = self.net.posterior(hu)
+        mean, sigma = mean.float(), sigma.float()
+        made = self.net.reconstruct(mean + sigma * torch.randn_like(mean)).float()
+        count = known.sum().clamp_min(1)
+        wide = ((made - hu).abs() * known).sum() / count / HU_SCALE
+        low, high = SOFT_WINDOW
+        # leaky outside the window, so that a voxel on the wrong side still gets a gradient
+        inside = ((hu > low) & (hu < high)) * known
+        soft = ((made - hu).abs() * inside).sum() / count / (high - low)
+        edge = sum((made.diff(dim=d) - hu.diff(dim=d)).abs().mean() for d in (2, 3, 4)) / HU_SCALE
+        kl = 0.5 * (mean**2 + sigma**2 - 2 * torch.log(sigma) - 1).mean()
+        loss = wide + soft + 0.3 * edge + self.settings["kl_weight"] * kl
+        return {"loss": loss, "wide": wide.detach(), "soft": soft.detach(), "kl": kl.detach()}
+
+    @torch.inference_mode()
+    def check(self) -> dict[str, float]:
+        """Mean absolute error (HU) on validation scans, by tissue."""
+        errors: dict[str, list[float]] = {}
+        for scan in self.checks:
+            trimmed = tuple(slice(0, n // 8 * 8) for n in scan.hu.shape)
+            hu = torch.from_numpy(scan.hu[trimmed].astype(np.float32))[None, None].to(self.device)
+            made = self.net.reconstruct(self.net.posterior(hu)[0]).float()
+            known = torch.from_numpy(scan.known[trimmed])[None, None].to(self.device)
+            for name, low, high in (("air", -2000, -400), ("soft", -250, 200), ("bone", 250, 4000)):
+                where = known & (hu > low) & (hu < high)
+                if where.any():
+                    errors.setdefault(f"{name}_hu", []).append(float((made - hu)[where].abs().mean()))
+        return {key: float(np.mean(value)) for key, value in errors.items()}
+
+
+@torch.inference_mode()
+def measure_latents(net: CTAutoencoder, scans: list[Scan]) -> None:
+    """Set the network's `mean` and `std` (0 and 1 so far) to those of the latents inside the stored part of the scans."""
+    values = []
+    for scan in scans:
+        latent, known = encode_scan(net, scan)
+        values.append(latent[:, known].float())
+    every = torch.cat(values, dim=1)
+    net.std.copy_(every.std(dim=1).clamp_min(1e-3))
+    net.mean.copy_(every.mean(dim=1))
+
+
+@torch.inference_mode()
+def encode_scan(net: CTAutoencoder, scan: Scan) -> tuple[Tensor, Tensor]:
+    """Latent means (C, i/4, j/4, k/4) float16 of a scan and which cells rest on stored voxels only (bool)."""
+    hu = torch.from_numpy(scan.hu.astype(np.float32))[None, None]
+    known = torch.from_numpy(scan.known.astype(np.float32))[None, None]
+    share = torch.nn.functional.avg_pool3d(known, 4)
+    whole = -torch.nn.functional.max_pool3d(-share, (1, 1, 3), stride=1, padding=(0, 0, 1))  # neighbours along z too
+    return net.encode(hu)[0].half(), whole[0, 0] > 0.99

@@ -1,0 +1,72 @@
+"""Trained stages -> a bundle: weights as fp16, metadata, model card with the measured figures, licence, checksums."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from .. import __version__, bundle, describe
+from ..conditioning import text
+from ..data.nnunet import Dataset
+from ..masks.boxes import Boxes
+from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
+from . import prepare
+from .sizes import mask_size, volume_size
+
+CARDS = Path(__file__).parent / "recipes"
+
+
+def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path | None = None) -> bundle.Bundle:
+    """Write `out/bundle/<name>` from the stages trained in `out`; `report` is the folder of an evaluation whose tables the card quotes."""
+    cache, name = out / "cache", settings["bundle"]
+    boxes = Boxes.from_dict(json.loads((out / "mask" / "boxes.json").read_text()))
+    autoencoder = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"]))
+    autoencoder.load_state_dict(load_file(out / "autoencoder" / "weights.safetensors"))
+    stages = {}
+    for stage in ("mask", "autoencoder", "volume"):
+        record = json.loads((out / stage / "recipe.json").read_text())
+        stages[stage] = {key: record[key] for key in ("minutes", "device", "torch")}
+    sampling = settings["sampling"]
+    metadata = {
+        "name": name,
+        "version": __version__,
+        "modality": "CT",
+        "structures": settings["structures"],
+        "frame": settings["frame"],
+        "placement": boxes.placement,
+        "ranges": {name: ranges.to_dict() for name, ranges in boxes.ranges.items()},
+        "facts": list(describe.FACTS),
+        "hu": prepare.prepared_hu(dataset, settings["train"], settings, cache),
+        "text_encoder": {"name": text.NAME, "sha256": text.SHA256},
+        "mask": {
+            "network": mask_size(settings).to_dict(),
+            "boxes": boxes.to_dict(),
+            "steps": sampling["mask_steps"],
+            "guidance": sampling["guidance"],
+        },
+        "volume": {
+            "network": volume_size(settings).to_dict(),
+            "autoencoder": autoencoder.size.to_dict(),
+            "labels": list(prepare.label_names(settings)),
+            "steps": sampling["volume_steps"],
+        },
+        "training": {
+            "data": settings["data"],
+            "cases": len(dataset.cases(settings["train"])),
+            "seed": settings["seed"],
+            "stages": stages,
+        },
+        "licence": "Apache-2.0",
+    }
+    weights = {
+        "mask": load_file(out / "mask" / "weights.safetensors"),
+        "volume": load_file(out / "volume" / "weights.safetensors"),
+        "decoder": autoencoder.decoder_state(),
+    }
+    card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
+    figures = (report / "report.md").read_text(encoding="utf-8") if report else "Not measured yet.\n"
+    licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")
+    return bundle.save(out / "bundle" / name, metadata, weights, card.replace("{figures}", figures), licence)

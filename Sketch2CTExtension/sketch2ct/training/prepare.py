@@ -1,0 +1,134 @@
+"""Training data, prepared once: shapes with their sentences, word features, boxes, scans, HU ranges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import describe
+from ..conditioning.text import TextEncoder
+from ..data.cache import load_scans, load_shapes, save_scan, save_shape
+from ..data.nnunet import Dataset
+from ..data.scans import DERIVED, Scan, build_scans, real_ranges
+from ..data.shapes import Shape, build_shapes, fit_ranges, write_texts
+from ..masks.boxes import Boxes
+from ..request import Sketch
+
+
+def _done(folder: Path) -> Path:
+    return folder / "done"
+
+
+def prepared_scans(dataset: Dataset, split: str, recipe: dict[str, Any], cache: Path) -> list[Scan]:
+    """The scans of a split, from the cache when it is complete."""
+    folder = cache / f"scans{split}"
+    if not _done(folder).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for scan in build_scans(dataset, dataset.cases(split), tuple(recipe["structures"]), tuple(recipe["frame"]["spacing"])):
+            save_scan(folder, scan)
+        _done(folder).touch()
+    return load_scans(folder)
+
+
+def prepared_shapes(dataset: Dataset, split: str, recipe: dict[str, Any], cache: Path, *, variants: int) -> list[Shape]:
+    """The shapes of a split with their sentences, from the cache when it is complete; sentences are worded by training ranges."""
+    folder = cache / f"shapes{split}"
+    if not _done(folder).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = build_shapes(dataset, dataset.cases(split), tuple(recipe["structures"]), variants=variants, seed=recipe["seed"])
+        ranges = prepared_ranges(recipe, cache, shapes)
+        write_texts(shapes, ranges, count=recipe["shapes"]["sentences"], seed=recipe["seed"])
+        for shape in shapes:
+            save_shape(folder, shape)
+        _done(folder).touch()
+    return load_shapes(folder)
+
+
+def prepared_ranges(recipe: dict[str, Any], cache: Path, shapes: list[Shape] | None = None) -> dict[str, describe.Ranges]:
+    """Percentiles of the facts by structure, fitted on the first shapes that come (the training split)."""
+    path = cache / "ranges.json"
+    if not path.exists():
+        if shapes is None:
+            raise FileNotFoundError(f"{path} is missing: prepare the training split first.")
+        path.write_text(json.dumps({name: r.to_dict() for name, r in fit_ranges(shapes).items()}))
+    return {name: describe.Ranges.from_dict(r) for name, r in json.loads(path.read_text()).items()}
+
+
+def prepared_words(shapes: list[Shape], split: str, cache: Path) -> dict[str, np.ndarray]:
+    """Token features (T, 384) float16 of every sentence of the shapes."""
+    path = cache / f"words{split}.npz"
+    sentences = sorted({text for shape in shapes for variant in shape.variants for text in variant.texts}, key=lambda s: (len(s), s))
+    if not path.exists():
+        encoder, found = TextEncoder(), []
+        for n in range(0, len(sentences), 64):
+            features, real = encoder(sentences[n : n + 64])
+            found += [f[m].half().numpy() for f, m in zip(features, real, strict=True)]
+        np.savez(path, lengths=[len(f) for f in found], features=np.concatenate(found))
+    with np.load(path, allow_pickle=False) as data:
+        if len(data["lengths"]) != len(sentences):
+            raise ValueError(f"{path} belongs to other sentences; delete it and prepare again.")
+        parts = np.split(data["features"], np.cumsum(data["lengths"])[:-1])
+    return dict(zip(sentences, parts, strict=True))
+
+
+def make_boxes(shapes: list[Shape], recipe: dict[str, Any], ranges: dict[str, describe.Ranges]) -> Boxes:
+    """The recipe's boxes with each structure's usual offset from its sketches, measured over the training shapes."""
+    ways: dict[str, list[list[np.ndarray]]] = {name: [[], [], []] for name in recipe["structures"]}
+    for shape in shapes:
+        for variant in shape.variants:
+            for outline in variant.outlines:
+                sketch = Sketch(variant.structure, outline.plane, [np.asarray(x, float) for x in outline.lines], True, outline.meaning)
+                points = sketch.points()
+                middle = (points.min(0) + points.max(0)) / 2
+                ways[variant.structure][sketch.plane.axis].append(np.asarray(variant.facts.centroid_ras) - middle)
+    offsets = {
+        name: tuple(tuple(np.median(w, axis=0).round(1).tolist()) if w else (0.0, 0.0, 0.0) for w in axes) for name, axes in ways.items()
+    }
+    boxes = recipe["boxes"]
+    return Boxes(
+        names=tuple(recipe["structures"]),
+        shapes={name: tuple(box["shape"]) for name, box in boxes.items()},
+        spacings={name: tuple(float(x) for x in box["spacing"]) for name, box in boxes.items()},
+        offsets=offsets,
+        ranges=ranges,
+        placement=usual_places(shapes, tuple(recipe["structures"])),
+    )
+
+
+def usual_places(shapes: list[Shape], names: tuple[str, ...]) -> dict[str, tuple[float, float, float]]:
+    """Mean position (RAS mm) of each structure's middle in the frame, whose middle is that of all structures' positions.
+
+    Cases are aligned by least squares: every case has its own shift, every structure one place (alternating means, to convergence).
+    """
+    found = [(s.case, names.index(s.structure), np.asarray(s.variants[0].facts.centroid_ras)) for s in shapes]
+    cases = sorted({case for case, _, _ in found})
+    case_of, structure_of = np.array([cases.index(c) for c, _, _ in found]), np.array([n for _, n, _ in found])
+    at = np.array([p for _, _, p in found])
+    place = np.zeros((len(names), 3))
+    for _ in range(50):
+        shift = _group_means(at - place[structure_of], case_of, len(cases))
+        place = _group_means(at - shift[case_of], structure_of, len(names))
+    place -= (place.min(axis=0) + place.max(axis=0)) / 2
+    return {name: tuple(place[n].round(1).tolist()) for n, name in enumerate(names)}
+
+
+def _group_means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, group, values)
+    return sums / np.maximum(np.bincount(group, minlength=count), 1)[:, None]
+
+
+def prepared_hu(dataset: Dataset, split: str, recipe: dict[str, Any], cache: Path) -> dict[str, list[float]]:
+    """0.5 and 99.5 percentiles of HU by structure over a split."""
+    path = cache / "hu.json"
+    if not path.exists():
+        path.write_text(json.dumps(real_ranges(dataset, dataset.cases(split), tuple(recipe["structures"]))))
+    return json.loads(path.read_text())
+
+
+def label_names(recipe: dict[str, Any]) -> tuple[str, ...]:
+    """The volume model's label channels: the recipe's structures, then the derived ones."""
+    return (*recipe["structures"], *DERIVED)

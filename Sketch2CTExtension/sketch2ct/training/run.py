@@ -1,0 +1,134 @@
+"""`sketch2ct train`: recipe, data and out folder -> trained stages -> bundle. Every stage can be resumed or trained alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from ..data.nnunet import Dataset
+from ..errors import BadRequest
+from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
+from . import prepare
+from .autoencoder_stage import AutoencoderStage, CropBatches, encode_scan, measure_latents
+from .export import export
+from .loop import fit
+from .mask_stage import Drops, MaskBatches, MaskStage, make_example
+from .sizes import mask_size, volume_size
+from .volume_stage import LatentBatches, LatentScan, VolumeStage
+
+RECIPES = Path(__file__).parent / "recipes"
+STAGES = ("mask", "autoencoder", "volume", "bundle")
+
+
+def read_recipe(recipe: str) -> dict[str, Any]:
+    """A recipe by name (`headneck`) or by path. Raises BadRequest."""
+    path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise BadRequest(f"There is no recipe '{recipe}'.", f"Known: {known}; or give the path of a .yaml file.")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    *,
+    stage: str | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    minutes: float | None = None,
+    seed: int | None = None,
+    report: Path | None = None,
+) -> None:
+    """Train one stage or, with `stage` None, all of them in order and export. `minutes` is the time of this call for each stage.
+
+    `out` holds `cache/` (prepared data), one folder a stage with `weights.safetensors`, `last.ckpt` and `logs/`, and `bundle/`, whose
+    model card quotes the evaluation in `report`.
+    """
+    settings = read_recipe(recipe)
+    if stage is not None and stage not in STAGES:
+        raise BadRequest(f"Unknown stage '{stage}'.", f"Known: {', '.join(STAGES)}.")
+    settings["seed"] = settings["seed"] if seed is None else seed
+    dataset, cache = Dataset(Path(data)), Path(out) / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    run: dict[str, Callable[..., None]] = {"mask": _train_mask, "autoencoder": _train_autoencoder, "volume": _train_volume}
+    for name in [stage] if stage else STAGES:
+        if name == "bundle":
+            export(settings, dataset, Path(out), report)
+            continue
+        folder = Path(out) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        spent = float(minutes if minutes is not None else settings[name]["minutes"])
+        record = {"recipe": settings, "stage": name, "minutes": spent, "device": device, "torch": str(torch.__version__)}
+        (folder / "recipe.json").write_text(json.dumps(record, indent=1))
+        run[name](settings, dataset, cache, folder, minutes=spent, resume=resume, device=device)
+
+
+def _train_mask(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str) -> None:
+    shapes = prepare.prepared_shapes(dataset, settings["train"], settings, cache, variants=settings["shapes"]["variants"])
+    ranges = prepare.prepared_ranges(settings, cache)
+    checks = prepare.prepared_shapes(dataset, settings["choose"], settings, cache, variants=1)
+    boxes = prepare.make_boxes(shapes, settings, ranges)
+    (out / "boxes.json").write_text(json.dumps(boxes.to_dict()))
+    words = prepare.prepared_words(shapes, settings["train"], cache)
+    check_words = prepare.prepared_words(checks, settings["choose"], cache)
+    rng = np.random.default_rng(settings["seed"])
+    chosen: dict[str, list] = {}
+    for shape in checks:
+        chosen.setdefault(shape.structure, []).append(shape)
+    examples = []
+    for found in chosen.values():
+        for shape in found[: settings["mask"]["checks"]]:
+            own = shape.variants[0]
+            own.outlines = [o for o in own.outlines if o.best]
+            own.texts = [own.texts[0]] * 2
+            examples.append(make_example(shape, own, boxes, check_words, rng, Drops(0, 0, 0)))
+    stage = MaskStage(settings["mask"], out, minutes, mask_size(settings), examples)
+    batches = MaskBatches(shapes, boxes, words, settings["mask"], settings["seed"])
+    fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])
+
+
+def _train_autoencoder(
+    settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str
+) -> None:
+    scans = prepare.prepared_scans(dataset, settings["train"], settings, cache)
+    checks = prepare.prepared_scans(dataset, settings["choose"], settings, cache)[: settings["autoencoder"]["checks"]]
+    size = AutoencoderSize.from_dict(settings["autoencoder"]["network"])
+    stage = AutoencoderStage(settings["autoencoder"], out, minutes, size, checks)
+    batches = CropBatches(scans, settings["autoencoder"], settings["seed"])
+    path = fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])
+    net = stage.net.cpu().eval()
+    measure_latents(net, scans[::4])
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, path)
+
+
+def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str) -> None:
+    net = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"])).eval()
+    net.load_state_dict(load_file(out.parent / "autoencoder" / "weights.safetensors"))
+    names = prepare.label_names(settings)
+    structures = len(settings["structures"])
+    batches = []
+    for split in (settings["train"], settings["choose"]):
+        latents = [_latent_scan(net, scan) for scan in prepare.prepared_scans(dataset, split, settings, cache)]
+        batches.append(LatentBatches(latents, names, structures, settings["volume"], settings["seed"]))
+    rng = np.random.default_rng(settings["seed"])
+    held = batches[1].scans
+    checks = [batches[1]._window(held[n % len(held)], rng) for n in range(settings["volume"]["checks"])]
+    stage = VolumeStage(settings["volume"], out, minutes, volume_size(settings), checks)
+    fit(stage, batches[0], out, resume=resume, device=device, seed=settings["seed"])
+
+
+def _latent_scan(net: CTAutoencoder, scan: Any) -> LatentScan:
+    latent, known = encode_scan(net, scan)
+    scan.hu, hu = scan.hu[::-1].copy(), scan.hu
+    mirrored, _ = encode_scan(net, scan)
+    scan.hu = hu
+    return LatentScan((latent, mirrored), known, scan)

@@ -1,0 +1,84 @@
+"""Sketch2CT's volume stage: label map -> CT latent by rectified flow -> HU. As published, neither text nor sketch reaches it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..diffusion import flow
+from ..errors import BadRequest
+from ..generation import Progress
+from ..geometry import Grid
+from ..imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume, resample
+from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
+from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
+
+MAX_CELLS = 400_000  # latent cells; about 25 million voxels of the model's spacing
+AIR_HU = -1000
+
+
+class Sketch2CTVolumes:
+    """A volume generator: any subset of the bundle's labels, on any grid of the size of a region of the body."""
+
+    def __init__(
+        self,
+        net: VolumeNetwork,
+        autoencoder: CTAutoencoder,
+        names: tuple[str, ...],
+        spacing: tuple[float, float, float],
+        steps: int,
+        device: torch.device,
+    ) -> None:
+        self.net, self.autoencoder = net.to(device).eval(), autoencoder.to(device).eval()
+        self.names, self.spacing, self.steps, self.device = names, spacing, steps, device
+        halvings = DOWN * 2 ** (len(net.size.channels) - 1)
+        self.multiple = halvings
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTVolumes:
+        """The generator that a bundle holds. The encoder half of the autoencoder is not shipped: only training needs it."""
+        own = bundle.metadata["volume"]
+        net = VolumeNetwork(VolumeNetworkSize.from_dict(own["network"]))
+        net.load_state_dict(bundle.weights("volume"))
+        autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
+        autoencoder.load_decoder(bundle.weights("decoder"))
+        spacing = bundle.metadata["frame"]["spacing"]
+        return cls(net, autoencoder, tuple(own["labels"]), (spacing[0], spacing[1], spacing[2]), own["steps"], device)
+
+    def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
+        """One CT in HU on the grid of `labels`; structures that the bundle does not know are ignored. Raises BadRequest."""
+        grid = self.working_grid(labels.grid)
+        given = torch.from_numpy(self.channels(labels, grid))[None].to(self.device)
+        shape = (1, self.net.size.latent, *(n // DOWN for n in grid.shape))
+        noise = torch.randn(shape, generator=rng).to(self.device)
+        with torch.inference_mode():
+            # the labels never change, so they are encoded once
+            codes = self.net.codes(given)
+            latent = flow.sample(
+                lambda x, t: self.net.denoise(x, t, codes), noise, steps or self.steps, lambda n, of: progress("volume", n, of + 1)
+            )
+            hu = self.autoencoder.decode(latent)[0, 0].float().cpu().numpy()
+        progress("volume", 1, 1)
+        on_grid = resample(hu, grid, labels.grid, outside=AIR_HU)
+        return CTVolume(np.clip(np.round(on_grid), HU_MIN, HU_MAX).astype(np.int16), labels.grid)
+
+    def working_grid(self, target: Grid) -> Grid:
+        """The model's own grid (its spacing, RAS axes, sizes the networks can halve) around `target`."""
+        corners = target.corners()
+        spacing = np.asarray(self.spacing)
+        cells = np.ceil(np.ptp(corners, axis=0) / spacing + 1)
+        shape = (np.ceil(cells / self.multiple) * self.multiple).astype(int)
+        if np.prod(shape // DOWN) > MAX_CELLS:
+            size = " x ".join(f"{x:.0f}" for x in np.ptp(corners, axis=0))
+            raise BadRequest(f"The frame of {size} mm is larger than this model can fill.", "Use a smaller frame.")
+        return Grid.centred((corners.min(0) + corners.max(0)) / 2, spacing, (int(shape[0]), int(shape[1]), int(shape[2])))
+
+    def channels(self, labels: LabelVolume, grid: Grid) -> NDArray[np.float32]:
+        """The label map as the network takes it: (labels, i, j, k) in 0..1, the share of each voxel; zeros where not given."""
+        result = np.zeros((len(self.names), *grid.shape), np.float32)
+        for n, name in enumerate(self.names):
+            if labels.has(name):
+                result[n] = resample(labels.mask(name).astype(np.float32), labels.grid, grid)
+        return result

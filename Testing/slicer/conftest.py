@@ -1,0 +1,25 @@
+"""Fixtures of the tests that use Slicer's own classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before VTK is imported: draw through EGL, which needs no display.
+os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from headless_slicer import HeadlessSlicer, bootstrap
+
+
+@pytest.fixture
+def slicer_app(tmp_path: Path) -> Iterator[HeadlessSlicer]:
+    """A fresh headless application whose temporary files end with the test."""
+    folder = tmp_path / "slicer-temporary"
+    folder.mkdir()
+    app = bootstrap(folder)
+    yield app
+    app.close()
