@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,17 @@ class Bundle:
 
 
 REINSTALL = "Install the bundle again."
+
+
+@contextmanager
+def reading(bundle: Bundle, part: str) -> Iterator[None]:
+    """Turns what a bundle with missing or unfitting metadata or weights raises into BundleCorrupt."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" in str(error).lower():
+            raise
+        raise BundleCorrupt(f"Bundle '{bundle.name}' cannot be used by the generator '{part}': {error!r}.", REINSTALL) from error
 
 
 def folders() -> list[Path]:

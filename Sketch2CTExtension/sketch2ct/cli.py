@@ -57,7 +57,7 @@ def generate(
 ) -> None:
     """Make a segmentation and a synthetic CT from a request."""
     from .console import run_progress
-    from .framing import read_request
+    from .intake import check, read_request
 
     changes = {
         "bundle": bundle,
@@ -68,6 +68,7 @@ def generate(
         "guidance": guidance,
     }
     asked = read_request(request).with_changes(**changes)
+    check(asked, out, replace=replace)
     with run_progress() as progress:
         from .engine import Engine
 
@@ -98,9 +99,7 @@ def sketch(
     labels: Annotated[Path, typer.Argument(help="A label map, NIfTI or NRRD.")],
     structure: Structure,
     out: Annotated[Path, typer.Option(help="The request to write, JSON.")],
-    plane: Annotated[
-        str | None, typer.Option(help="axial, coronal or sagittal; by default the largest section.")
-    ] = None,
+    plane: Annotated[str | None, typer.Option(help="axial, coronal or sagittal; by default the largest section.")] = None,
     meaning: Annotated[str, typer.Option(help="cross_section or silhouette.")] = "cross_section",
     bundle: BundleName = "headneck",
 ) -> None:
@@ -137,7 +136,7 @@ def convert_openkbp(
     """The public OpenKBP head-and-neck data to nnU-Net layout."""
     from .data.openkbp import convert
 
-    convert(source, dest)
+    convert(source, dest, lambda done, total, case: typer.echo(f"{done}/{total} {case}", err=True))
 
 
 @app.command()
@@ -167,11 +166,12 @@ def evaluate(
     cases: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of the sketches and of the generation.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Masks a sketch.")] = 1,
 ) -> None:
     """Measure a bundle on cases it has not seen."""
     from .evaluation.run import evaluate as run
 
-    run(bundle=bundle, data=data, images=images, labels=labels, out=out, cases=cases, device=device, seed=seed)
+    run(bundle, data, images, labels, out, cases, device, seed, samples)
 
 
 @bundles_app.command("list")

@@ -41,9 +41,7 @@ class Engine:
         self._masks, self._volumes, self._bundles = masks, volumes, bundles
         self._loaded: dict[tuple[str, str, str, str], Any] = {}
 
-    def generate(
-        self, request: GenerationRequest, out: Path, progress: Progress | None = None, *, replace: bool = False
-    ) -> list[Path]:
+    def generate(self, request: GenerationRequest, out: Path, progress: Progress | None = None, *, replace: bool = False) -> list[Path]:
         """Make the request's samples; the result folders: `out` itself, or `out/sample-001` and so on for several.
 
         `out` is complete or does not exist. Raises BadRequest, BundleMissing, BundleCorrupt, OutOfMemory, WriteFailed
@@ -88,9 +86,7 @@ class Engine:
             volume_generator = self._get("volume", self._volumes, request.volume_generator, chosen, device)
         progress("load", 1, 1)
         sketches, steps = tuple(request.sketches), request.steps
-        condition = MaskCondition(
-            plan.structures, sketches, request.description, plan.grid, plan.context, steps, request.guidance
-        )
+        condition = MaskCondition(plan.structures, sketches, request.description, plan.grid, plan.context, steps, request.guidance)
         with meter.stage("mask"), torch.no_grad():
             made = mask_generator.generate(condition, stage_rng(request.seed, "mask"), progress)
             labels = compose(made, plan, chosen.metadata["structures"])

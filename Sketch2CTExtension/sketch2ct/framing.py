@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,12 +34,6 @@ class Plan:
     context: LabelVolume | None
 
 
-def read_request(path: Path) -> GenerationRequest:
-    """A request file; a relative `context` in it is meant from the file's own folder. Raises BadRequest."""
-    request = GenerationRequest.read(path)
-    return request.with_changes(context=str(path.absolute().parent / request.context)) if request.context else request
-
-
 def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
     """Structures, grid and context of a request. Raises BadRequest, or BundleCorrupt when the metadata lack a frame."""
     context = read_context(request.context, metadata) if request.context is not None else None
@@ -59,9 +52,7 @@ def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
     return Plan(structures, grid, context)
 
 
-def choose_structures(
-    request: GenerationRequest, metadata: dict[str, Any], context: LabelVolume | None = None
-) -> tuple[str, ...]:
+def choose_structures(request: GenerationRequest, metadata: dict[str, Any], context: LabelVolume | None = None) -> tuple[str, ...]:
     """The sketched structures; without a sketch, those that the description names and the context lacks.
 
     Raises BadRequest when there are none, or the bundle does not know one.
@@ -77,9 +68,7 @@ def choose_structures(
         )
     for name in wanted:
         if name not in known:
-            raise BadRequest(
-                f"The bundle '{request.bundle}' cannot make the structure '{name}'.", _nearest(name, known)
-            )
+            raise BadRequest(f"The bundle '{request.bundle}' cannot make the structure '{name}'.", _nearest(name, known))
     return tuple(wanted)
 
 
@@ -169,9 +158,7 @@ def check_inside(sketch: Sketch, grid: Grid) -> None:
         )
     outside = _outside_mm(index, grid)
     if (outside > 0).all():
-        raise BadRequest(
-            f"{where} lies outside the frame, {outside.min():.0f} mm away from it.", "Draw inside the frame."
-        )
+        raise BadRequest(f"{where} lies outside the frame, {outside.min():.0f} mm away from it.", "Draw inside the frame.")
     if (outside > 0).any():
         count = int((outside > 0).sum())
         raise BadRequest(

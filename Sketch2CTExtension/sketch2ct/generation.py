@@ -64,7 +64,7 @@ class Progress:
 
 
 class MaskGenerator(Protocol):
-    """Condition -> label map on `condition.grid`."""
+    """Condition -> label map on `condition.grid`. `rng` is a CPU generator, so that a seed means the same noise on every device."""
 
     def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
         """One label map. The same generator state gives the same map on the same device."""

@@ -116,3 +116,17 @@ def resample(array: NDArray, source: Grid, target: Grid, *, order: int = 1, outs
     return ndimage.affine_transform(
         array, matrix[:3, :3], matrix[:3, 3], output_shape=target.shape, order=order, mode="constant", cval=outside
     )
+
+
+def resample_part(array: NDArray, source: Grid, target: Grid, *, order: int = 1, outside: float = 0.0) -> NDArray:
+    """`resample` of a small source into a large target: only the part of the target that the source covers is computed."""
+    index = target.to_index(source.corners())
+    low = np.clip(np.floor(index.min(0)).astype(int), 0, target.shape)
+    high = np.clip(np.ceil(index.max(0)).astype(int) + 1, low, target.shape)
+    result = np.full(target.shape, outside, dtype=array.dtype)
+    if (high > low).all():
+        affine = target.affine.copy()
+        affine[:3, 3] = target.to_ras(low)
+        part = Grid((high[0] - low[0], high[1] - low[1], high[2] - low[2]), affine)
+        result[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = resample(array, source, part, order=order, outside=outside)
+    return result

@@ -87,9 +87,7 @@ def write_preview(result_dir: Path, out_png: Path) -> Path:
     out_png = Path(out_png)
     partial = out_png.with_name(f".{out_png.name}.partial-{os.getpid()}")
     try:
-        figure.savefig(
-            partial, format="png", facecolor=BACKGROUND, metadata={"Title": "SYNTHETIC - not for clinical use"}
-        )
+        figure.savefig(partial, format="png", facecolor=BACKGROUND, metadata={"Title": "SYNTHETIC - not for clinical use"})
         os.replace(partial, out_png)
     finally:
         partial.unlink(missing_ok=True)
@@ -115,9 +113,7 @@ def _content(labels: LabelVolume, ct: CTVolume, sketches: list[Sketch]) -> Point
     margin = _MARGIN_MM / labels.grid.spacing
     low = np.min([low, *(points.min(axis=0) for points in drawn)], axis=0) - margin
     high = np.max([high - 1, *(points.max(axis=0) for points in drawn)], axis=0) + margin
-    return labels.grid.to_ras(
-        [[(low, high)[a][0], (low, high)[b][1], (low, high)[c][2]] for a, b, c in np.ndindex(2, 2, 2)]
-    )
+    return labels.grid.to_ras([[(low, high)[a][0], (low, high)[b][1], (low, high)[c][2]] for a, b, c in np.ndindex(2, 2, 2)])
 
 
 def _view(orientation: str, labels: LabelVolume, sketches: list[Sketch], shown: Points) -> View:
@@ -162,9 +158,7 @@ def _upright(plane: Plane, standard: Plane, origin: NDArray[np.float64]) -> Plan
     return Plane(matrix)
 
 
-def _draw_view(
-    axes: Any, view: View, window: tuple[str, int, int], labels: LabelVolume, ct: CTVolume, sketches: list[Sketch]
-) -> None:
+def _draw_view(axes: Any, view: View, window: tuple[str, int, int], labels: LabelVolume, ct: CTVolume, sketches: list[Sketch]) -> None:
     name, width, level = window
     image = view.sample(ct.array.astype(np.float32), ct.grid, _OUTSIDE_HU)
     limits = {"vmin": level - width / 2, "vmax": level + width / 2}
@@ -195,9 +189,7 @@ def _draw_sketch(axes: Any, view: View, sketch: Sketch) -> None:
         axes.plot(trace[:, 0], trace[:, 1], color=SKETCH, linewidth=0.7, alpha=0.55)
     closed = [np.concatenate([s, s[:1]]) if sketch.closed else s for s in strokes]
     pierced = np.concatenate([_piercings(stroke) for stroke in closed])
-    axes.plot(
-        pierced[:, 0], pierced[:, 1], "o", color=SKETCH, markersize=4, markeredgecolor="black", markeredgewidth=0.5
-    )
+    axes.plot(pierced[:, 0], pierced[:, 1], "o", color=SKETCH, markersize=4, markeredgecolor="black", markeredgewidth=0.5)
 
 
 def _piercings(stroke: Points) -> Points:

@@ -78,9 +78,7 @@ def _raster(plane: Plane, grid: Grid, drawn: list[Points]) -> tuple[NDArray[np.f
     return np.arange(low[0], high[0], _STEP_MM), np.arange(low[1], high[1], _STEP_MM)
 
 
-def _section(
-    mask: NDArray[np.bool_], grid: Grid, plane: Plane, u: NDArray, v: NDArray, *, silhouette: bool
-) -> NDArray[np.float64]:
+def _section(mask: NDArray[np.bool_], grid: Grid, plane: Plane, u: NDArray, v: NDArray, *, silhouette: bool) -> NDArray[np.float64]:
     """The mask's presence (0 to 1, linear between voxels) on the plane, or its shadow along the normal, (u, v)."""
     result = np.zeros((len(u), len(v)))
     depth = plane.to_plane(grid.corners())[:, 2]
@@ -116,9 +114,7 @@ def _contour_distance(drawn: list[Points], contours: list[Points], *, both_ways:
     return _round(float(np.percentile(np.concatenate(distances), 95)), 2)
 
 
-def _structure(
-    name: str, labels: LabelVolume, ct: CTVolume | None, metadata: dict[str, Any], asked: float | None
-) -> dict[str, Any]:
+def _structure(name: str, labels: LabelVolume, ct: CTVolume | None, metadata: dict[str, Any], asked: float | None) -> dict[str, Any]:
     """Volume, parts and HU of one structure."""
     mask = labels.mask(name) if labels.has(name) else np.zeros(labels.array.shape, dtype=bool)
     count = int(mask.sum())

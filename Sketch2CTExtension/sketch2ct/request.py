@@ -1,4 +1,4 @@
-"""Sketch, GenerationRequest and GenerationResult: dataclasses <-> JSON, validated here once. No torch.
+"""Sketch and GenerationRequest: dataclasses <-> JSON, validated here once. No torch.
 
 On disk (version 1): `{"version": 1, "sketches": [{"structure", "plane" (4x4 SliceToRAS), "strokes" ([[[r, a, s], ...], ...] mm),
 "closed", "meaning"}], "description", "grid" ({"shape", "affine"} or null), "context" (path of a label map, or null),
@@ -165,7 +165,7 @@ class GenerationRequest:
             raise BadRequest(f"Cannot read the request file {path}: {error}.") from error
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(f"{path} is not valid JSON: {error}.") from error
         return cls.from_dict(data)
 

@@ -7,6 +7,7 @@ the date) is in `manifest.json` alone.
 from __future__ import annotations
 
 import errno
+import glob
 import gzip
 import json
 import os
@@ -63,27 +64,57 @@ def staged(out: Path, *, replace: bool = False, voxels: int = 0) -> Iterator[Pat
     `voxels` is how many will be written: too little free disk space is refused first. Raises BadRequest when `out` is
     taken, WriteFailed when it cannot be written.
     """
+    with _partial(out, replace, voxels) as (partial, target):
+        yield partial
+        with writing(target):
+            _swap(partial, target)
+
+
+def check_out(out: Path, *, replace: bool = False, voxels: int = 0) -> None:
+    """Raises what `staged` would, at once; leaves nothing behind."""
+    with _partial(out, replace, voxels):
+        return
+
+
+@contextmanager
+def _partial(out: Path, replace: bool, voxels: int) -> Iterator[tuple[Path, Path]]:
+    """The hidden folder, and what `out` really is; parents that had to be made go again if nothing came of it."""
     out = Path(os.path.realpath(Path(out).expanduser()))
     _check_free(out, replace)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    made = _missing_parents(out)
-    done = False
+    made = [parent for parent in out.parents if not parent.exists()]
     try:
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(partial, ignore_errors=True)  # left by a process of the same number that was killed
+            _sweep(out)
             partial.mkdir()
             _check_space(out, voxels)
-        yield partial
-        with writing(out):
-            _swap(partial, out)
-        done = True
+        yield partial, out
     finally:
-        if not done:
-            shutil.rmtree(partial, ignore_errors=True)
-            for parent in made:
-                if parent.is_dir() and not any(parent.iterdir()):
-                    parent.rmdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        for parent in made:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed processes left beside `out`; a folder of another living process stays."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
+        number = left.name.rpartition("-")[2]
+        if number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 would end the process there; what is left stays
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _check_free(out: Path, replace: bool) -> None:
@@ -97,10 +128,6 @@ def _check_free(out: Path, replace: bool) -> None:
             raise BadRequest(f"The folder {out} is not empty.", "Choose another one, or replace it with --replace.")
         if content and not (out / MANIFEST).is_file() and not (out / "sample-001" / MANIFEST).is_file():
             raise BadRequest(f"The folder {out} holds other things than a result ({content[0]}).", "Choose another.")
-
-
-def _missing_parents(out: Path) -> list[Path]:
-    return [parent for parent in out.parents if not parent.exists()]
 
 
 def _check_space(out: Path, voxels: int) -> None:

@@ -21,16 +21,17 @@ STEPS = 10
 def make_bundle(parent: Path, name: str = "headneck", **metadata) -> Path:
     """A complete, verifiable bundle folder whose weights are a few bytes."""
     from sketch2ct import bundle
+    from sketch2ct.describe import FACTS
 
     folder = parent / name
     for part in ("configs", "models", "docs"):
         (folder / part).mkdir(parents=True)
-    volume = np.linspace(20, 100, 21).tolist()
+    spread = {fact: np.linspace(20, 100, 21).tolist() for fact in FACTS}
     facts = {
         "structures": STRUCTURES,
         "frame": FRAME,
         "placement": {"mandible": [0.0, 12.0, -6.0]},
-        "ranges": {"mandible": {"volume_ml": volume}},
+        "ranges": {"mandible": spread},
         "hu": {"mandible": [200, 1500]},
     }
     (folder / "configs" / "metadata.json").write_text(json.dumps(facts | metadata))

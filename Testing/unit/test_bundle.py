@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import pytest
+
 from fake_backend import make_bundle
 from sketch2ct import bundle
 from sketch2ct.errors import BadRequest, BundleCorrupt, BundleMissing
@@ -49,7 +50,7 @@ def test_one_changed_byte_is_found_and_named(shelf):
     data = bytearray(weights.read_bytes())
     data[100] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(BundleCorrupt, match="mask.safetensors is damaged"):
+    with pytest.raises(BundleCorrupt, match=r"mask\.safetensors is damaged"):
         bundle.load("toy")
 
 

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from fake_backend import circle, make_bundle
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import write_nifti
@@ -45,7 +46,7 @@ def generate(command, tmp_path):
         out = out or tmp_path / "result"
         before = sorted(tmp_path.iterdir())
         where = {"bundles": bundles} if bundles else {}
-        done = command("generate", "request.json", "--out", out, "--device", "cpu", *options, **where)
+        done = command("generate", "request.json", "--out", out, *options, **where)
         assert sorted(tmp_path.iterdir()) == before, "something was left behind"
         return refused(done)
 

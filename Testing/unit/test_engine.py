@@ -4,10 +4,12 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
+
 from fake_backend import FRAME, EllipsoidMasks, FlatVolumes, circle, engine, make_bundle
 from sketch2ct import results
 from sketch2ct.engine import sample_seed, stage_rng
@@ -72,7 +74,6 @@ def test_the_frame_lies_so_that_the_structures_usual_place_is_under_the_strokes(
 
 def test_the_same_request_and_seed_give_the_same_bytes(run, shelf, a_request, tmp_path):
     run.generate(a_request, tmp_path / "a")
-    np.random.rand()
     engine(shelf).generate(a_request, tmp_path / "b")
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
     run.generate(a_request.with_changes(seed=8), tmp_path / "c")
@@ -269,6 +270,17 @@ def test_a_folder_of_other_things_is_never_replaced(run, a_request, tmp_path):
     with pytest.raises(BadRequest, match="is a file"):
         run.generate(a_request, tmp_path / "home" / "thesis.tex", replace=True)
     assert (tmp_path / "home" / "thesis.tex").read_text() == "x"
+
+
+def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run, a_request, tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left, busy = tmp_path / f".out.partial-{dead.pid}", tmp_path / f".out.partial-{os.getppid()}"
+    left.mkdir()
+    busy.mkdir()
+    run(a_request, tmp_path / "out")
+    assert not left.exists()
+    assert busy.exists()
 
 
 def test_an_empty_folder_is_filled(run, a_request, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sketch2ct.geometry import (
     Grid,
     Plane,

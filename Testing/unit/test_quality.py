@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fake_backend import circle
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import CTVolume, LabelVolume

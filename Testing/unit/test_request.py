@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from fake_backend import circle
 from sketch2ct.errors import BadRequest
 from sketch2ct.geometry import Grid

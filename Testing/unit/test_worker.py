@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
+
 from fake_backend import circle, make_bundle
 from sketch2ct.request import GenerationRequest
 
@@ -104,9 +105,7 @@ def test_a_job_reports_progress_and_then_its_folder(quick, tmp_path):
     folder = str(tmp_path / "out")
     assert result == {"type": "result", "id": "a", "folder": folder, "samples": [folder]}
     assert (tmp_path / "out" / "manifest.json").is_file()
-    assert {tuple(sorted(event)) for event in progress} == {
-        ("eta_s", "fraction", "id", "stage", "step", "steps", "type")
-    }
+    assert {tuple(sorted(event)) for event in progress} == {("eta_s", "fraction", "id", "stage", "step", "steps", "type")}
     assert [event["stage"] for event in progress if event["step"] == event["steps"]] == ["load", "mask", "volume", "write"]
     written = json.loads((tmp_path / "out" / "request.json").read_text(encoding="utf-8"))
     assert written["description"] == "Kiefer, groß — 下顎"
@@ -198,9 +197,7 @@ def test_what_others_print_cannot_reach_the_protocol(shelf, tmp_path):
         f"worker.run(fake_backend.engine(Path({str(shelf)!r}), masks=Loud()))\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROGRAM.parent), *sys.path])}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=-1, stdout=-1, stderr=-1, env=environment, cwd=tmp_path
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, stderr=-1, env=environment, cwd=tmp_path) as process:
         process.stdin.write(json.dumps(job("a", tmp_path / "out")).encode() + b"\n")
         process.stdin.flush()
         events = []

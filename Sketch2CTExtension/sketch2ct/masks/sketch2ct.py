@@ -15,13 +15,13 @@ from scipy import ndimage
 
 from .. import describe
 from ..anatomy import find, vocabulary
-from ..bundle import Bundle
+from ..bundle import Bundle, reading
 from ..conditioning.batch import collate, condition_arrays
 from ..conditioning.text import TextEncoder
 from ..diffusion import flow
 from ..generation import MaskCondition, Progress
 from ..geometry import Grid
-from ..imaging import LabelVolume, resample
+from ..imaging import LabelVolume, resample_part
 from ..networks.mask_unet import ConditionBatch, MaskNetwork, MaskNetworkSize
 from ..request import Sketch
 from .boxes import TRUNCATION_MM, Boxes
@@ -38,12 +38,13 @@ class Sketch2CTMasks:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTMasks:
-        """The generator that a bundle holds."""
-        own = bundle.metadata["mask"]
-        net = MaskNetwork(MaskNetworkSize.from_dict(own["network"]))
-        net.load_state_dict(bundle.weights("mask"))
-        encode = TextEncoder(sha256=bundle.metadata["text_encoder"]["sha256"])
-        return cls(net, Boxes.from_dict(own["boxes"]), encode, own["steps"], own["guidance"], device)
+        """The generator that a bundle holds. Raises BundleCorrupt."""
+        with reading(bundle, "masks/sketch2ct"):
+            own = bundle.metadata["mask"]
+            net = MaskNetwork(MaskNetworkSize.from_dict(own["network"]))
+            net.load_state_dict(bundle.weights("mask"))
+            encode = TextEncoder(sha256=bundle.metadata["text_encoder"]["sha256"])
+            return cls(net, Boxes.from_dict(own["boxes"]), encode, own["steps"], own["guidance"], device)
 
     def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
         """One label map on `condition.grid`: values 1, 2, ... in the order of `condition.structures`, after those of the context.
@@ -68,7 +69,7 @@ class Sketch2CTMasks:
         """Signed distance in mm of one structure on the request's grid; very negative outside its box."""
         distance, box = self.distance(structure, condition, rng, progress, turn)
         # cubic: the surface of a smooth distance stays smooth on a finer grid
-        on_grid = resample(distance, box, condition.grid, order=3, outside=-TRUNCATION_MM)
+        on_grid = resample_part(distance, box, condition.grid, order=3, outside=-TRUNCATION_MM)
         if self.clean_up and vocabulary()[structure].pieces == 1:
             parts, count = ndimage.label(on_grid > 0, np.ones((3, 3, 3)))
             if count > 1:

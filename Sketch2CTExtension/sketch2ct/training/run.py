@@ -17,6 +17,7 @@ from ..errors import BadRequest
 from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
 from . import prepare
 from .autoencoder_stage import AutoencoderStage, CropBatches, encode_scan, measure_latents
+from .curves import draw_curves
 from .export import export
 from .loop import fit
 from .mask_stage import Drops, MaskBatches, MaskStage, make_example
@@ -63,6 +64,7 @@ def train(
     for name in [stage] if stage else STAGES:
         if name == "bundle":
             export(settings, dataset, Path(out), report)
+            draw_curves(Path(out))
             continue
         folder = Path(out) / name
         folder.mkdir(parents=True, exist_ok=True)

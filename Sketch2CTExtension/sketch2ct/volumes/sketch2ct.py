@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle import Bundle, reading
 from ..diffusion import flow
 from ..errors import BadRequest
 from ..generation import Progress
@@ -38,14 +38,15 @@ class Sketch2CTVolumes:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTVolumes:
-        """The generator that a bundle holds. The encoder half of the autoencoder is not shipped: only training needs it."""
-        own = bundle.metadata["volume"]
-        net = VolumeNetwork(VolumeNetworkSize.from_dict(own["network"]))
-        net.load_state_dict(bundle.weights("volume"))
-        autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
-        autoencoder.load_decoder(bundle.weights("decoder"))
-        spacing = bundle.metadata["frame"]["spacing"]
-        return cls(net, autoencoder, tuple(own["labels"]), (spacing[0], spacing[1], spacing[2]), own["steps"], device)
+        """The generator that a bundle holds; only training needs the encoder half of the autoencoder. Raises BundleCorrupt."""
+        with reading(bundle, "volumes/sketch2ct"):
+            own = bundle.metadata["volume"]
+            net = VolumeNetwork(VolumeNetworkSize.from_dict(own["network"]))
+            net.load_state_dict(bundle.weights("volume"))
+            autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
+            autoencoder.load_decoder(bundle.weights("decoder"))
+            spacing = bundle.metadata["frame"]["spacing"]
+            return cls(net, autoencoder, tuple(own["labels"]), (spacing[0], spacing[1], spacing[2]), own["steps"], device)
 
     def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
         """One CT in HU on the grid of `labels`; structures that the bundle does not know are ignored. Raises BadRequest."""

@@ -1,0 +1,244 @@
+"""The evaluation with stand-ins for the generators, on a data set made on the spot."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sketch2ct import bundle as bundles
+from sketch2ct import describe
+from sketch2ct.data.nnunet import Dataset
+from sketch2ct.errors import BadRequest, BundleCorrupt
+from sketch2ct.evaluation import case, ct, metrics, probes, report
+from sketch2ct.evaluation.run import evaluate
+from sketch2ct.geometry import Grid, inside, outlines
+from sketch2ct.imaging import CTVolume, LabelVolume
+
+STRUCTURES = ["brainstem", "mandible"]
+
+
+class Extruder:
+    """Extrudes the sketch by half its width; from text alone, a ball of the volume it names or implies.
+
+    Without clean-up a mandible has a stray voxel in the corner.
+    """
+
+    clean_up = False
+
+    def generate(self, condition, rng, progress):
+        (name,) = condition.structures
+        grid = condition.grid
+        ras = grid.voxel_centres().reshape(-1, 3)
+        if condition.sketches:
+            sketch = condition.sketches[0]
+            uvw = sketch.plane.to_plane(ras)
+            polygons = outlines([sketch.plane.to_plane(s)[:, :2] for s in sketch.strokes])
+            deep = np.abs(uvw[:, 2]) < np.ptp(polygons[0], axis=0).min() / 3
+            mask = np.zeros(len(ras), bool)
+            mask[deep] = inside(polygons, uvw[deep, :2])
+        else:
+            text = describe.read(condition.description)
+            words = {"small": 8.0, "large": 16.0}
+            volume = text.values.get("volume_ml") or next(v for w, v in words.items() if w in condition.description)
+            noise = float(torch.rand(1, generator=rng)) - 0.5
+            radius = (volume * (1 + 0.1 * noise) * 3000 / (4 * math.pi)) ** (1 / 3)
+            mask = ((ras - grid.centre) ** 2).sum(-1) < radius**2
+        mask = mask.reshape(grid.shape)
+        if name == "mandible" and not self.clean_up:
+            mask[0, 0, 0] = True
+        return LabelVolume(mask.astype(np.uint8), grid, {1: name})
+
+
+class Painter:
+    """The labels' HU in a ball of soft tissue; the mandible is far too soft."""
+
+    def generate(self, labels, text, rng, progress, *, steps=None):
+        ball = ((labels.grid.voxel_centres() / (60, 62, 80)) ** 2).sum(-1) < 1
+        hu = np.where(ball, 40, -1000)
+        hu[labels.array == 1], hu[labels.array == 2] = 31, 100
+        return CTVolume(hu.astype(np.int16), labels.grid)
+
+
+@pytest.fixture(scope="module")
+def toy_bundle(toy_root, tmp_path_factory):
+    dataset = Dataset(toy_root)
+    facts = {name: [] for name in STRUCTURES}
+    for name in dataset.cases("Tr"):
+        labels = dataset.labels(name)
+        for structure in STRUCTURES:
+            facts[structure].append(describe.measure(labels.mask(structure), labels.grid.affine))
+    metadata = {
+        "structures": STRUCTURES,
+        "frame": {"shape": [48, 48, 56], "spacing": [3.0, 3.0, 3.0]},
+        "placement": {"brainstem": [0, -10, 10], "mandible": [0, 35, -15]},
+        "ranges": {name: describe.Ranges.fit(values).to_dict() for name, values in facts.items()},
+        "hu": {"brainstem": [-20, 80], "mandible": [200, 1800]},
+    }
+    folder = tmp_path_factory.mktemp("bundles") / "toy"
+    return bundles.save(folder, metadata, {"mask": {"w": torch.zeros(1)}}, "card", "licence")
+
+
+@pytest.fixture(scope="module")
+def run(toy_root, toy_bundle, tmp_path_factory):
+    def evaluated(**changes):
+        out = tmp_path_factory.mktemp("report")
+        arguments = {"images": "imagesVa", "labels": "labelsVa", "device": "cpu", "draws": 4}
+        stand_ins = {
+            "load_bundle": lambda name: toy_bundle,
+            "load_masks": lambda name, bundle, device: Extruder(),
+            "load_volumes": lambda name, bundle, device: Painter(),
+        }
+        return evaluate(bundle="toy", data=toy_root, out=out, **{**stand_ins, **arguments, **changes}), out
+
+    return evaluated
+
+
+@pytest.fixture(scope="module")
+def whole(run):
+    return run()
+
+
+def test_the_report_has_the_published_keys(whole):
+    made, out = whole
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(made))
+    assert made["cases"] == 3
+    assert list(made["masks"]) == [*STRUCTURES, "mean_of_five"]
+    for entry in made["masks"].values():
+        for key in (*case.METRICS, *report.BASELINES):
+            assert set(entry[key]) >= {"mean", "ci95", "n"}
+    assert set(made) >= {"probes", "seconds", "hardware", "seed", "command", "bundle"}
+    assert made["command"].startswith("sketch2ct evaluate --bundle toy --data ")
+
+
+def test_only_contoured_structures_are_counted(whole):
+    made, _ = whole
+    assert made["masks"]["brainstem"]["dice_3d"]["n"] == 3
+    assert made["masks"]["mandible"]["dice_3d"]["n"] == 2
+    assert made["masks"]["mean_of_five"]["dice_3d"]["n"] == 3
+
+
+def test_figures_are_those_of_the_single_masks(whole):
+    made, _ = whole
+    dice = [r["values"]["dice_3d"] for r in made["records"]["masks"] if r["structure"] == "brainstem"]
+    assert made["masks"]["brainstem"]["dice_3d"]["mean"] == pytest.approx(np.mean(dice), abs=1e-3)
+    means = [made["masks"][name]["dice_3d"]["mean"] for name in STRUCTURES]
+    assert made["masks"]["mean_of_five"]["dice_3d"]["mean"] == pytest.approx(np.mean(means), abs=1e-3)
+    assert made["masks"]["brainstem"]["dice_plane"]["mean"] > 0.9
+    assert made["masks"]["brainstem"]["retrieval_dice_3d"]["mean"] > 0.85
+
+
+def test_clean_up_is_measured_beside_the_raw_masks(whole):
+    raw, clean = whole[0]["masks"]["mandible"], whole[0]["masks"]["mandible"]["clean"]
+    assert raw["components"]["mean"] == 2 and clean["components"]["mean"] == 1
+    assert clean["dice_3d"]["mean"] > raw["dice_3d"]["mean"]
+    assert clean["hd95_mm"]["mean"] <= raw["hd95_mm"]["mean"]
+
+
+def test_probes_see_that_the_text_is_followed(whole):
+    found = whole[0]["probes"]
+    assert found["volume_within_20"]["text_only"] == {"mean": 1.0, "ci95": [1.0, 1.0], "n": 8}
+    assert found["small_large_obeyed"]["mean"] == 1 and found["small_large_obeyed"]["n"] == 8
+    assert found["by_structure"]["brainstem"]["one_component"]["mean"] == 1
+    assert found["by_structure"]["mandible"]["one_component"]["mean"] == 0
+    asked = [v["asked_ml"] for v in whole[0]["records"]["volume_in_numbers"]]
+    assert len(set(asked)) > 4
+
+
+def test_hu_medians_are_held_against_the_range_of_the_training_voxels(whole):
+    found = whole[0]["ct"]
+    assert found["brainstem"]["hu_median_inside"] == {"mean": 1.0, "ci95": [1.0, 1.0], "n": 3}
+    assert found["mandible"]["hu_median_inside"] == {"mean": 0.0, "ci95": [0.0, 0.0], "n": 2}
+    assert found["brainstem"]["hu_median"]["mean"] == 31
+    assert found["brainstem"]["hu_median_real"]["mean"] == 30
+    assert 0 < found["overall"]["histogram_difference"]["mean"] < 0.2
+
+
+def test_pictures_and_tables_are_written(whole):
+    made, out = whole
+    assert made["figures"] == ["figures/dice.png", "figures/masks.png", *(f"figures/ct-toy_{n:02d}.png" for n in (7, 8, 9))]
+    assert all((out / name).stat().st_size > 10_000 for name in made["figures"])
+    text = (out / "report.md").read_text()
+    assert "| brainstem | 3 |" in text and "retrieval" in text and "figures/masks.png" in text
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_one_others(run, whole):
+    again, other = run()[0], run(seed=1)[0]
+    for key in ("masks", "probes", "ct"):
+        assert again[key] == whole[0][key]
+    assert other["masks"] != whole[0]["masks"]
+
+
+def test_a_case_has_the_same_figures_when_fewer_are_evaluated(run, whole):
+    few = run(cases=1, ct_cases=0, draws=None)[0]
+    assert few["cases"] == 1 and few["ct"] == {}
+    first = {r["structure"]: r["values"] for r in whole[0]["records"]["masks"] if r["case"] == "toy_07"}
+    assert {r["structure"]: r["values"] for r in few["records"]["masks"]} == first
+    assert few["probes"]["small_large_obeyed"]["n"] == 4
+
+
+def test_several_samples_of_a_patient_count_as_one(run):
+    made = run(cases=2, samples=2, ct_cases=0)[0]
+    assert len(made["records"]["masks"]) == 8
+    assert made["masks"]["brainstem"]["dice_3d"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": "imagesTr"}, "not of the same split"),
+        ({"images": "imagesTs", "labels": "labelsTs"}, "labelsTs"),
+        ({"cases": 0}, "number of cases"),
+    ],
+)
+def test_wrong_arguments_are_refused(run, changes, message):
+    with pytest.raises(BadRequest, match=message):
+        run(**changes)
+
+
+def test_a_bundle_without_ranges_is_refused(run, toy_bundle):
+    bare = bundles.Bundle(toy_bundle.folder, {"structures": STRUCTURES})
+    with pytest.raises(BundleCorrupt, match="ranges"):
+        run(load_bundle=lambda name: bare)
+
+
+def test_the_frame_lies_so_that_structures_have_their_usual_place(toy_root, toy_bundle):
+    labels = Dataset(toy_root).labels("toy_07")
+    frame = ct.frame_for(labels, toy_bundle.metadata)
+    found = [labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0) for name in STRUCTURES]
+    usual = [toy_bundle.metadata["placement"][name] for name in STRUCTURES]
+    np.testing.assert_allclose(np.mean(found, axis=0) - np.mean(usual, axis=0), frame.centre, atol=2)
+    moved = ct.on_frame(labels, frame, STRUCTURES)
+    for name in STRUCTURES:
+        centre = frame.to_ras(np.argwhere(moved.mask(name))).mean(0)
+        np.testing.assert_allclose(centre, labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0), atol=1)
+
+
+def test_histograms_differ_by_the_share_of_voxels_that_must_move():
+    a = np.array([0.0, 0, 0, 100])
+    assert ct.histogram_difference(a, a) == 0
+    assert ct.histogram_difference(a, np.array([0.0, 0, 100, 100])) == pytest.approx(0.25)
+    assert ct.histogram_difference(a, np.full(9, 1000.0)) == 1
+    assert np.isnan(ct.histogram_difference(a, a[:0]))
+
+
+def test_a_volume_is_within_20_percent_or_not():
+    class Fixed:
+        def generate(self, condition, rng, progress):
+            mask = np.zeros(condition.grid.shape, np.uint8)
+            mask[:10, :10, :10] = 1
+            return LabelVolume(mask, condition.grid, {1: condition.structures[0]})
+
+    grid = Grid.centred((0, 0, 0), (2, 2, 2), (20, 20, 20))  # 8 mL
+    flat = describe.Ranges({"volume_ml": np.linspace(5, 15, 21).tolist()})
+    found = probes.volume_in_numbers(Fixed(), ["brainstem"], {"brainstem": flat}, grid, 0, 40)
+    assert [v["within"] for v in found] == [abs(8 - v["asked_ml"]) / v["asked_ml"] <= 0.2 for v in found]
+    assert 0 < np.mean([v["within"] for v in found]) < 1
+    assert not any(p["obeyed"] for p in probes.small_against_large(Fixed(), ["brainstem"], grid, 0, 2))
+
+
+def test_the_mean_of_means_weighs_structures_not_patients():
+    table = np.array([[1.0, 0.0], [1.0, np.nan], [1.0, np.nan], [np.nan, np.nan]])
+    found = metrics.mean_of_means(table)
+    assert found["mean"] == 0.5 and found["n"] == 3
+    assert metrics.mean_of_means(np.full((2, 2), np.nan))["n"] == 0
