@@ -146,14 +146,15 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")] = False,
     device: Device = "auto",
-    stage: Annotated[str | None, typer.Option(help="Only this stage of the recipe.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this one: mask, autoencoder, volume or bundle.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time limit of each stage.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of an evaluation that the model card quotes.")] = None,
 ) -> None:
-    """Train the networks of a bundle."""
+    """Train the networks of a bundle, stage by stage (mask, autoencoder, volume), and write it (bundle)."""
     from .training.run import train as run
 
-    run(recipe, data, out, stage=stage, resume=resume, device=device, minutes=minutes, seed=seed)
+    run(recipe, data, out, stage=stage, resume=resume, device=device, minutes=minutes, seed=seed, report=report)
 
 
 @app.command()
@@ -161,8 +162,8 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A data set in nnU-Net layout.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     bundle: BundleName = "headneck",
-    images: Annotated[str, typer.Option(help="Folder of the CTs in DATA.")] = "imagesTs",
-    labels: Annotated[str, typer.Option(help="Folder of the label maps in DATA.")] = "labelsTs",
+    images: Annotated[str, typer.Option(help="Folder of the CTs in DATA.")] = "imagesVa",
+    labels: Annotated[str, typer.Option(help="Folder of the label maps in DATA.")] = "labelsVa",
     cases: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of the sketches and of the generation.")] = 0,

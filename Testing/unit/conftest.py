@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import write_nifti
 

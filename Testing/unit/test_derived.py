@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sketch2ct.data.derived import body_of, derive, stored
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.geometry import Grid

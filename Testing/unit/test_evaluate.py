@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from sketch2ct import bundle as bundles
 from sketch2ct import describe
 from sketch2ct.data.nnunet import Dataset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sketch2ct.evaluation import metrics
 from sketch2ct.geometry import Grid, Plane
 from sketch2ct.request import Sketch

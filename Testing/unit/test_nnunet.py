@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.errors import BadRequest
 

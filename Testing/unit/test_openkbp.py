@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from sketch2ct.data import openkbp
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.errors import BadRequest

@@ -33,7 +33,7 @@ def _read(job: tuple[Dataset, str, tuple[str, ...], tuple[float, float, float]])
     dataset, case, structures, spacing = job
     ct, labels = dataset.image(case), dataset.labels(case)
     masks = derive(ct)
-    known = stored(ct)
+    known = stored(ct, masks["body"])
     reach = masks["body"] & known
     for name in structures:
         if labels.has(name):
@@ -67,7 +67,8 @@ def real_ranges(dataset: Dataset, cases: list[str], structures: tuple[str, ...])
     values: dict[str, list[NDArray]] = {name: [] for name in (*structures, *DERIVED)}
     for case in cases:
         ct: CTVolume = dataset.image(case)
-        labels, known, masks = dataset.labels(case), stored(ct), derive(ct)
+        labels, masks = dataset.labels(case), derive(ct)
+        known = stored(ct, masks["body"])
         for name in values:
             mask = masks[name] if name in DERIVED else (labels.mask(name) if labels.has(name) else None)
             if mask is not None and (mask & known).any():

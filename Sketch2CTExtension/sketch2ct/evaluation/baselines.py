@@ -108,10 +108,7 @@ class Template:
             back = np.linalg.inv(to_target)
             offset = back[:3, :3] @ low + back[:3, 3]
             box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            result[box] = (
-                ndimage.affine_transform(self.share, back[:3, :3], offset, output_shape=tuple(high - low), order=1)
-                >= 0.5
-            )
+            result[box] = ndimage.affine_transform(self.share, back[:3, :3], offset, output_shape=tuple(high - low), order=1) >= 0.5
         return result
 
 

@@ -83,9 +83,7 @@ def ask(case: str, structure: str, mask: Mask, grid: Grid, ranges: describe.Rang
     return Question(case, structure, mask, grid, sketch, text)
 
 
-def make(
-    generator: MaskGenerator, structure: str, sketches: tuple[Sketch, ...], text: str, grid: Grid, rng: Any
-) -> Mask:
+def make(generator: MaskGenerator, structure: str, sketches: tuple[Sketch, ...], text: str, grid: Grid, rng: Any) -> Mask:
     """One mask (i, j, k) of one structure; all False when the generator made none."""
     condition = MaskCondition((structure,), sketches, text, grid)
     with torch.no_grad():
@@ -93,9 +91,7 @@ def make(
     return made.mask(structure) if made.has(structure) else np.zeros(grid.shape, dtype=bool)
 
 
-def answer(
-    question: Question, generator: MaskGenerator, baselines: dict[str, Baseline], seed: int, sample: int
-) -> tuple[MaskRecord, Mask]:
+def answer(question: Question, generator: MaskGenerator, baselines: dict[str, Baseline], seed: int, sample: int) -> tuple[MaskRecord, Mask]:
     """Generate the mask of a question and measure it, without and (where the generator has it) with clean-up."""
     q = question
     names = (q.case, q.structure, f"sample {sample}")

@@ -111,15 +111,14 @@ def mask_sheet(picks: list[tuple[str, list[tuple[str, Shown]]]], path: Path) -> 
                     spoken, dice = vocabulary()[q.structure].spoken, shown.record.values["dice_3d"]
                     title = f"{spoken}, {rank}: {q.case}, Dice {dice:.2f}"
                     axes.set_title(title, color=INK, fontsize=9, loc="left", pad=4)
-    axes.annotate(_KEY, (0, 0), (0, -6), textcoords="offset points", va="top", ha="right", color=DIM, fontsize=9)
+    figure.text(0.125, 0.105, _KEY, va="top", color=DIM, fontsize=9)
     return _save(figure, path)
 
 
 def _draw_masks(axes: Any, plane: Plane, shown: Shown, *, sketch: bool) -> None:
     q = shown.question
-    either = q.mask | shown.mask
-    flat = plane.to_plane(crop(either, q.grid, 1)[1].corners())[:, :2]
-    middle, half = (flat.min(0) + flat.max(0)) / 2, np.ptp(flat, axis=0).max() / 2 + 8
+    flat = plane.to_plane(crop(q.mask, q.grid, 1)[1].corners())[:, :2]
+    middle, half = (flat.min(0) + flat.max(0)) / 2, 0.6 * np.ptp(flat, axis=0).max() + 8
     view = View(plane, "", middle - half, middle + half, max(half / 120, 0.25))
     _slice(axes, view, shown.ct.array.astype(np.float32), shown.ct.grid)
     for mask, color in ((q.mask, TRUE), (shown.mask, MADE)):

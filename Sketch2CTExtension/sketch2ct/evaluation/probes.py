@@ -36,21 +36,14 @@ def volume_in_numbers(
     return found
 
 
-def small_against_large(
-    generator: MaskGenerator, structures: Sequence[str], grid: Grid, seed: int, draws: int
-) -> list[dict[str, Any]]:
+def small_against_large(generator: MaskGenerator, structures: Sequence[str], grid: Grid, seed: int, draws: int) -> list[dict[str, Any]]:
     """Text alone and the same noise: whether "a large X" is larger than "a small X"."""
     found = []
     for name in structures:
         for draw in range(draws):
             key = ("small against large", name, str(draw))
             small, large = (
-                float(
-                    make(
-                        generator, name, (), f"a {word} {vocabulary()[name].spoken}", grid, torch_rng(seed, *key)
-                    ).sum()
-                    * grid.voxel_ml
-                )
+                float(make(generator, name, (), f"a {word} {vocabulary()[name].spoken}", grid, torch_rng(seed, *key)).sum() * grid.voxel_ml)
                 for word in ("small", "large")
             )
             pair = {"small_ml": round(small, 3), "large_ml": round(large, 3), "obeyed": large > small}
@@ -58,9 +51,7 @@ def small_against_large(
     return found
 
 
-def summarise(
-    volumes: list[dict[str, Any]], pairs: list[dict[str, Any]], records: list[MaskRecord], seed: int
-) -> dict[str, Any]:
+def summarise(volumes: list[dict[str, Any]], pairs: list[dict[str, Any]], records: list[MaskRecord], seed: int) -> dict[str, Any]:
     """The shares, each as mean, interval and number; by structure under `by_structure`."""
 
     def shares(keep: str | None) -> dict[str, Any]:

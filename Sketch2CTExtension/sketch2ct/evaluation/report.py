@@ -160,9 +160,7 @@ def _ct_table(ct: dict[str, Any]) -> list[str]:
                 _cell(entry["hu_median_real"], 0),
             ]
             rows.append([_spoken(name), *cells, f"{low:.0f} to {high:.0f}"])
-    lines = _rows(
-        ["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], rows
-    )
+    lines = _rows(["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], rows)
     if "overall" in ct:
         difference = _cell(ct["overall"]["histogram_difference"])
         lines += ["", f"Share of body voxels in another 50 HU bin of the histogram than in the real CT: {difference}."]

@@ -133,13 +133,9 @@ def _command(bundle: str, data: Path, images: str, labels: str, cases: int | Non
     return shlex.join([*words, *(["--cases", str(cases)] if cases is not None else [])])
 
 
-def _prepare(
-    chosen: bundles.Bundle, dataset: Dataset, images: str, labels: str, cases: int | None, seed: int, out: Path
-) -> _Run:
+def _prepare(chosen: bundles.Bundle, dataset: Dataset, images: str, labels: str, cases: int | None, seed: int, out: Path) -> _Run:
     if images.removeprefix("images") != labels.removeprefix("labels"):
-        raise BadRequest(
-            f"'{images}' and '{labels}' are not of the same split.", "Name for example imagesTs and labelsTs."
-        )
+        raise BadRequest(f"'{images}' and '{labels}' are not of the same split.", "Name for example imagesTs and labelsTs.")
     if cases is not None and cases < 1:
         raise BadRequest(f"The number of cases cannot be {cases}.", "Give 1 or more.")
     data = chosen.metadata
@@ -148,14 +144,10 @@ def _prepare(
         ranges = {name: Ranges.from_dict(data["ranges"][name]) for name in known if name in data["ranges"]}
         Grid.centred((0, 0, 0), data["frame"]["spacing"], tuple(data["frame"]["shape"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleCorrupt(
-            f"The metadata of bundle '{chosen.name}' lack what an evaluation needs: {error!r}."
-        ) from error
+        raise BundleCorrupt(f"The metadata of bundle '{chosen.name}' lack what an evaluation needs: {error!r}.") from error
     structures = [name for name in known if name in dataset.names.values() and name in ranges]
     if not structures:
-        raise BadRequest(
-            f"{dataset.root} holds none of the structures of bundle '{chosen.name}'.", f"It makes: {', '.join(known)}."
-        )
+        raise BadRequest(f"{dataset.root} holds none of the structures of bundle '{chosen.name}'.", f"It makes: {', '.join(known)}.")
     return _Run(dataset, dataset.cases(labels)[:cases], data, structures, ranges, seed, out)
 
 
@@ -216,9 +208,7 @@ def _pictures(run: _Run, records: list[MaskRecord], shown: list[figures.Shown]) 
     folder = run.out / "figures"
     if records:
         figures.dice_figure(records, folder / "dice.png")
-        figures.mask_sheet(
-            [(name, _ranked(shown, name)) for name in dict.fromkeys(r.structure for r in records)], folder / "masks.png"
-        )
+        figures.mask_sheet([(name, _ranked(shown, name)) for name in dict.fromkeys(r.structure for r in records)], folder / "masks.png")
     made = [folder / "dice.png", folder / "masks.png", *(folder / f"ct-{case}.png" for case in run.cases[:SHEETS])]
     return [path.relative_to(run.out).as_posix() for path in made if path.is_file()]
 

@@ -40,11 +40,12 @@ class Sketch2CTMasks:
     def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTMasks:
         """The generator that a bundle holds. Raises BundleCorrupt."""
         with reading(bundle, "masks/sketch2ct"):
-            own = bundle.metadata["mask"]
+            own, known = bundle.metadata["mask"], bundle.metadata
             net = MaskNetwork(MaskNetworkSize.from_dict(own["network"]))
             net.load_state_dict(bundle.weights("mask"))
-            encode = TextEncoder(sha256=bundle.metadata["text_encoder"]["sha256"])
-            return cls(net, Boxes.from_dict(own["boxes"]), encode, own["steps"], own["guidance"], device)
+            encode = TextEncoder(sha256=known["text_encoder"]["sha256"])
+            boxes = Boxes.from_dict({**own["boxes"], "ranges": known["ranges"], "placement": known["placement"]})
+            return cls(net, boxes, encode, own["steps"], own["guidance"], device)
 
     def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
         """One label map on `condition.grid`: values 1, 2, ... in the order of `condition.structures`, after those of the context.

@@ -9,9 +9,10 @@ import torch
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
-from .patches import fold
+from .autoencoder import DOWN
+from .patches import PATCH, fold, unfold
 
-LABEL_CODES = 16  # channels of the encoded label map at the latent's resolution
+LABEL_CODES = 48  # channels of the encoded label map
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,25 @@ class VolumeNetworkSize:
 
 
 class VolumeNetwork(nn.Module):
-    """MONAI's diffusion UNet; the label map (one channel a structure, zeros where it is not given) enters through a learned,
-    strided encoder and is concatenated to the noisy latent."""
+    """MONAI's diffusion UNet on 2 x 2 x 2 patches of the latent.
+
+    The label map (one channel a structure, zeros where it is not given) enters through a learned, strided encoder, the atlas (mean
+    latent and its certainty, zeros where there is none) as it is; both are concatenated to the noisy latent.
+    """
 
     def __init__(self, size: VolumeNetworkSize) -> None:
         super().__init__()
         self.size = size
+        patch = PATCH**3
         self.encode_labels = nn.Sequential(
-            nn.Conv3d(size.labels * 8, 48, 1),
+            nn.Conv3d(size.labels, LABEL_CODES, DOWN, stride=DOWN),
             nn.SiLU(),
-            nn.Conv3d(48, 32, 2, stride=2),
-            nn.SiLU(),
-            nn.Conv3d(32, LABEL_CODES, 3, padding=1),
+            nn.Conv3d(LABEL_CODES, LABEL_CODES, PATCH, stride=PATCH),
         )
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=size.latent + LABEL_CODES,
-            out_channels=size.latent,
+            in_channels=patch * (2 * size.latent + 1) + LABEL_CODES,
+            out_channels=patch * size.latent,
             channels=size.channels,
             attention_levels=size.attention,
             num_res_blocks=size.blocks,
@@ -62,14 +65,14 @@ class VolumeNetwork(nn.Module):
             use_flash_attention=True,
         )
 
-    def codes(self, labels: Tensor) -> Tensor:
-        """The label map (N, labels, 4i, 4j, 4k) in 0..1, encoded at the latent's resolution."""
-        return self.encode_labels(fold(labels))
+    def codes(self, labels: Tensor, atlas: Tensor) -> Tensor:
+        """Labels (N, labels, 4i, 4j, 4k) in 0..1 and atlas (N, latent + 1, i, j, k), encoded for `denoise`."""
+        return torch.cat([fold(atlas), self.encode_labels(labels)], dim=1)
 
     def denoise(self, noisy: Tensor, time: Tensor, codes: Tensor) -> Tensor:
-        """Clean latent (N, latent, i, j, k) from a noisy one, `time` (N,) in 0..1000, and encoded labels."""
-        return self.unet(torch.cat([noisy, codes], dim=1), timesteps=time)
+        """Clean latent (N, latent, i, j, k) from a noisy one, `time` (N,) in 0..1000, and what `codes` gave."""
+        return unfold(self.unet(torch.cat([fold(noisy), codes], dim=1), timesteps=time))
 
-    def forward(self, noisy: Tensor, time: Tensor, labels: Tensor) -> Tensor:
-        """`denoise` with labels not yet encoded."""
-        return self.denoise(noisy, time, self.codes(labels))
+    def forward(self, noisy: Tensor, time: Tensor, labels: Tensor, atlas: Tensor) -> Tensor:
+        """`denoise` with labels and atlas not yet encoded."""
+        return self.denoise(noisy, time, self.codes(labels, atlas))

@@ -104,8 +104,8 @@ def measure_latents(net: CTAutoencoder, scans: list[Scan]) -> None:
 @torch.inference_mode()
 def encode_scan(net: CTAutoencoder, scan: Scan) -> tuple[Tensor, Tensor]:
     """Latent means (C, i/4, j/4, k/4) float16 of a scan and which cells rest on stored voxels only (bool)."""
-    hu = torch.from_numpy(scan.hu.astype(np.float32))[None, None]
-    known = torch.from_numpy(scan.known.astype(np.float32))[None, None]
+    hu = torch.from_numpy(np.ascontiguousarray(scan.hu, np.float32))[None, None]
+    known = torch.from_numpy(np.ascontiguousarray(scan.known, np.float32))[None, None]
     share = torch.nn.functional.avg_pool3d(known, 4)
     whole = -torch.nn.functional.max_pool3d(-share, (1, 1, 3), stride=1, padding=(0, 0, 1))  # neighbours along z too
     return net.encode(hu)[0].half(), whole[0, 0] > 0.99

@@ -43,7 +43,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
         "text_encoder": {"name": text.NAME, "sha256": text.SHA256},
         "mask": {
             "network": mask_size(settings).to_dict(),
-            "boxes": boxes.to_dict(),
+            "boxes": {key: value for key, value in boxes.to_dict().items() if key not in ("ranges", "placement")},
             "steps": sampling["mask_steps"],
             "guidance": sampling["guidance"],
         },

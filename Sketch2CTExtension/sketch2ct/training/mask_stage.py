@@ -58,7 +58,7 @@ def choose_sketches(variant: Variant, rng: np.random.Generator) -> list[Sketch]:
     """One sketch (most often the largest section), sometimes two or three."""
     count = int(rng.choice([1, 2, 3], p=[0.72, 0.2, 0.08]))
     others = [o for o in variant.outlines if not o.best]
-    chosen = [o for o in variant.outlines if o.best] if rng.random() < 0.6 else []
+    chosen = [o for o in variant.outlines if o.best] if rng.random() < 0.6 or not others else []
     if others:
         more = rng.permutation(len(others))[: count - len(chosen)]
         chosen += [others[n] for n in more]

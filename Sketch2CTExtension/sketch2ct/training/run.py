@@ -14,15 +14,17 @@ from safetensors.torch import load_file, save_file
 
 from ..data.nnunet import Dataset
 from ..errors import BadRequest
-from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
+from ..masks.boxes import Boxes
+from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
+from ..volumes.atlas import build
 from . import prepare
-from .autoencoder_stage import AutoencoderStage, CropBatches, encode_scan, measure_latents
+from .autoencoder_stage import AutoencoderStage, CropBatches, measure_latents
 from .curves import draw_curves
 from .export import export
 from .loop import fit
 from .mask_stage import Drops, MaskBatches, MaskStage, make_example
 from .sizes import mask_size, volume_size
-from .volume_stage import LatentBatches, LatentScan, VolumeStage
+from .volume_stage import LatentBatches, VolumeStage, latent_scan
 
 RECIPES = Path(__file__).parent / "recipes"
 STAGES = ("mask", "autoencoder", "volume", "bundle")
@@ -115,22 +117,18 @@ def _train_autoencoder(
 def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str) -> None:
     net = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"])).eval()
     net.load_state_dict(load_file(out.parent / "autoencoder" / "weights.safetensors"))
-    names = prepare.label_names(settings)
-    structures = len(settings["structures"])
-    batches = []
-    for split in (settings["train"], settings["choose"]):
-        latents = [_latent_scan(net, scan) for scan in prepare.prepared_scans(dataset, split, settings, cache)]
-        batches.append(LatentBatches(latents, names, structures, settings["volume"], settings["seed"]))
+    names, structures = prepare.label_names(settings), len(settings["structures"])
+    scans = [
+        [latent_scan(net, scan, names, mirror=mirror) for scan in prepare.prepared_scans(dataset, split, settings, cache) for mirror in turns]
+        for split, turns in ((settings["train"], (False, True)), (settings["choose"], (False,)))
+    ]
+    placement = Boxes.from_dict(json.loads((out.parent / "mask" / "boxes.json").read_text())).placement
+    cell = DOWN * np.asarray(settings["frame"]["spacing"], dtype=float)
+    own = settings["volume"]
+    atlas = build(((s.latent, s.known, s.cells, s.middles) for s in scans[0]), placement, tuple(own["atlas"]), cell)
+    save_file({"values": torch.from_numpy(atlas.values)}, out / "atlas.safetensors")
+    batches, held = (LatentBatches(part, atlas, names, structures, own, settings["seed"]) for part in scans)
     rng = np.random.default_rng(settings["seed"])
-    held = batches[1].scans
-    checks = [batches[1]._window(held[n % len(held)], rng) for n in range(settings["volume"]["checks"])]
-    stage = VolumeStage(settings["volume"], out, minutes, volume_size(settings), checks)
-    fit(stage, batches[0], out, resume=resume, device=device, seed=settings["seed"])
-
-
-def _latent_scan(net: CTAutoencoder, scan: Any) -> LatentScan:
-    latent, known = encode_scan(net, scan)
-    scan.hu, hu = scan.hu[::-1].copy(), scan.hu
-    mirrored, _ = encode_scan(net, scan)
-    scan.hu = hu
-    return LatentScan((latent, mirrored), known, scan)
+    checks = [held.window(held.scans[n % len(held.scans)], rng) for n in range(own["checks"])]
+    stage = VolumeStage(own, out, minutes, volume_size(settings), checks)
+    fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])

@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..anatomy import vocabulary
 from ..data.scans import Scan
 from ..diffusion import flow
-from ..networks.autoencoder import DOWN
+from ..geometry import Grid
+from ..networks.autoencoder import DOWN, CTAutoencoder
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
+from ..volumes.atlas import Atlas
+from .autoencoder_stage import encode_scan
 from .loop import Stage
 
 
 @dataclass
 class LatentScan:
-    """A scan as the volume model sees it: `latents` [straight, mirrored] (C, i, j, k) fp16, `known` cells, `labels` on voxels."""
+    """A scan, straight or mirrored, as the volume model sees it.
 
-    latents: tuple[Tensor, Tensor]
-    known: Tensor
-    scan: Scan
+    `latent` (C, i, j, k) fp16 on `cells`, `known` cells, `labels` (L, 4i, 4j, 4k) uint8 and `available` channels as in `Scan`,
+    `middles` of the structures (RAS mm).
+    """
+
+    latent: NDArray[np.float16]
+    known: NDArray[np.bool_]
+    cells: Grid
+    labels: NDArray[np.uint8]
+    available: NDArray[np.bool_]
+    middles: dict[str, NDArray[np.float64]]
+
+
+def latent_scan(net: CTAutoencoder, scan: Scan, names: tuple[str, ...], *, mirror: bool) -> LatentScan:
+    """Encode a scan; a mirrored one has left and right swapped, names too."""
+    hu, labels, known, available = scan.hu, scan.labels, scan.known, scan.labelled
+    if mirror:
+        order = mirror_order(names)
+        hu, known, labels, available = hu[::-1], known[::-1], labels[order, ::-1], available[order]
+    latent, whole = encode_scan(net, replace(scan, hu=hu, known=known))
+    affine = scan.grid.affine.copy()
+    affine[:3, :3] *= DOWN
+    affine[:3, 3] = scan.grid.to_ras(np.full(3, (DOWN - 1) / 2))
+    available = available & labels.any(axis=(1, 2, 3))  # a sliver of a structure can vanish on the model's spacing
+    structures = [n for n, name in enumerate(names) if available[n] and not vocabulary()[name].derived]
+    middles = {names[n]: scan.grid.to_ras(ndimage.center_of_mass(labels[n].astype(np.float32))) for n in structures}
+    cells = Grid((latent.shape[1], latent.shape[2], latent.shape[3]), affine)
+    return LatentScan(latent.numpy(), whole.numpy(), cells, np.ascontiguousarray(labels), available, middles)
 
 
 def label_subset(available: NDArray[np.bool_], structures: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -60,46 +88,58 @@ def mirror_order(names: tuple[str, ...]) -> list[int]:
     return [names.index(known[name].mirror or name) for name in names]
 
 
+Window = tuple[Tensor, Tensor, Tensor, Tensor]  # latent, labels, atlas, known
+
+
 class LatentBatches(IterableDataset):
-    """Endless batches of latent (N, C, i, j, k), labels (N, L, 4i, 4j, 4k) and known cells (N, 1, i, j, k)."""
+    """Endless batches of latent (N, C, i, j, k), labels (N, L, 4i, 4j, 4k), atlas (N, C + 1, i, j, k), known cells (N, 1, i, j, k)."""
 
-    def __init__(self, scans: list[LatentScan], names: tuple[str, ...], structures: int, settings: dict[str, Any], seed: int) -> None:
-        self.scans, self.names, self.structures, self.settings, self.seed = scans, names, structures, settings, seed
-        self.mirror = mirror_order(names)
+    def __init__(
+        self, scans: list[LatentScan], atlas: Atlas, names: tuple[str, ...], structures: int, settings: dict[str, Any], seed: int
+    ) -> None:
+        self.scans, self.atlas, self.names, self.structures = scans, atlas, names, structures
+        self.settings, self.seed = settings, seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Window]:
         rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
         torch.set_num_threads(1)
         while True:
             picks = [self.scans[int(rng.integers(len(self.scans)))] for _ in range(self.settings["batch"])]
-            windows = [self._window(item, rng) for item in picks]
+            windows = [self.window(item, rng) for item in picks]
             yield tuple(torch.stack(part) for part in zip(*windows, strict=True))  # type: ignore[misc]
 
-    def _window(self, item: LatentScan, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A window of the training size, mirrored half the time; past the scan's border nothing is known."""
-        flip = bool(rng.random() < 0.5)
-        size = self.settings["window"]
-        latent, known = item.latents[int(flip)], item.known.flip(0) if flip else item.known
-        labels, available = item.scan.labels, item.scan.labelled
-        if flip:
-            labels, available = labels[self.mirror, ::-1], available[self.mirror]
-        given = label_subset(available, self.structures, rng)
+    def window(self, item: LatentScan, rng: np.random.Generator) -> Window:
+        """A window of the training size with a random subset of its labels; past the scan's border nothing is known.
+
+        The atlas lies by the structures that are given. Without any it lies where it should, so that an unconditional
+        scan is a plausible one, or is left out when derived labels tell the place.
+        """
+        size = tuple(self.settings["window"])
+        given = label_subset(item.available, self.structures, rng)
         starts = []
-        for n, s in zip(latent.shape[1:], size, strict=True):
+        for n, s in zip(item.latent.shape[1:], size, strict=True):
             spare = n - s
             starts.append(int(rng.integers(min(0, spare) - 1, max(0, spare) + 2)))
-        out_latent = torch.zeros(latent.shape[0], *size)
-        out_known = torch.zeros(1, *size)
-        out_labels = torch.zeros(len(self.names), *(DOWN * s for s in size))
-        source = [slice(max(0, a), min(n, a + s)) for a, n, s in zip(starts, latent.shape[1:], size, strict=True)]
-        target = [slice(x.start - a, x.stop - a) for x, a in zip(source, starts, strict=True)]
-        fine_source = [slice(DOWN * x.start, DOWN * x.stop) for x in source]
-        fine_target = [slice(DOWN * x.start, DOWN * x.stop) for x in target]
-        out_latent[(slice(None), *target)] = latent[(slice(None), *source)].float()
-        out_known[(slice(None), *target)] = known[tuple(source)].float()
-        part = np.ascontiguousarray(labels[(slice(None), *fine_source)][given])
-        out_labels[(torch.from_numpy(given), *fine_target)] = torch.from_numpy(part).float() / 255
-        return out_latent, out_labels, out_known
+        middles = {name: m for name, m in item.middles.items() if given[self.names.index(name)]}
+        if not middles and not given.any():
+            middles = item.middles
+        affine = item.cells.affine.copy()
+        affine[:3, 3] = item.cells.to_ras(starts)
+        atlas = self.atlas.on(Grid((size[0], size[1], size[2]), affine), self.atlas.origin(middles))
+        latent = _cut(item.latent.astype(np.float32), starts, size)
+        known = _cut(item.known[None].astype(np.float32), starts, size)
+        labels = np.zeros((len(self.names), *(DOWN * s for s in size)), np.float32)
+        labels[given] = _cut(item.labels[given], [DOWN * s for s in starts], tuple(DOWN * s for s in size)).astype(np.float32) / 255
+        return torch.from_numpy(latent), torch.from_numpy(labels), torch.from_numpy(atlas), torch.from_numpy(known)
+
+
+def _cut(array: NDArray, starts: list[int], size: tuple[int, ...]) -> NDArray:
+    """A window of the last three axes, zeros past the border."""
+    result = np.zeros((array.shape[0], *size), array.dtype)
+    source = [slice(max(0, a), max(0, min(n, a + s))) for a, n, s in zip(starts, array.shape[1:], size, strict=True)]
+    target = [slice(x.start - a, x.stop - a) for x, a in zip(source, starts, strict=True)]
+    result[(slice(None), *target)] = array[(slice(None), *source)]
+    return result
 
 
 class VolumeStage(Stage):
@@ -107,18 +147,18 @@ class VolumeStage(Stage):
 
     net: VolumeNetwork
 
-    def __init__(self, settings: dict[str, Any], out: Path, minutes: float, size: VolumeNetworkSize, checks: list[tuple]) -> None:
+    def __init__(self, settings: dict[str, Any], out: Path, minutes: float, size: VolumeNetworkSize, checks: list[Window]) -> None:
         super().__init__(settings, out, minutes)
         self.net = VolumeNetwork(size)
         self.checks = checks
 
-    def _error(self, batch: tuple[Tensor, Tensor, Tensor], t: Tensor, noise: Tensor) -> Tensor:
+    def _error(self, batch: Window, t: Tensor, noise: Tensor) -> Tensor:
         """Squared error (N,) of the clean latent over known cells."""
-        latent, labels, known = batch
-        clean = self.net(flow.mix(latent, noise, t), t * flow.SCALE, labels).float()
+        latent, labels, atlas, known = batch
+        clean = self.net(flow.mix(latent, noise, t), t * flow.SCALE, labels, atlas).float()
         return ((clean - latent) ** 2 * known).sum((1, 2, 3, 4)) / (known.sum((1, 2, 3, 4)) * latent.shape[1]).clamp_min(1)
 
-    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+    def loss(self, batch: Window) -> dict[str, Tensor]:
         """Loss terms; `square` is the unweighted error."""
         latent = batch[0]
         t = torch.sigmoid(torch.randn(len(latent), device=self.device) * 1.0 + 0.4)
@@ -130,8 +170,9 @@ class VolumeStage(Stage):
         """Error of the clean latent on validation windows at three times."""
         figures: dict[str, list[float]] = {}
         for n, window in enumerate(self.checks):
-            batch = tuple(x[None].to(self.device) for x in window)
-            noise = torch.randn(batch[0].shape, generator=torch.Generator().manual_seed(n)).to(self.device)
+            latent, labels, atlas, known = (x[None].to(self.device) for x in window)
+            batch = (latent, labels, atlas, known)
+            noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(n)).to(self.device)
             for t in (0.3, 0.7, 1.0):
                 figures.setdefault(f"error_{t}", []).append(float(self._error(batch, torch.tensor([t], device=self.device), noise)))
         return {key: float(np.mean(value)) for key, value in figures.items()}
