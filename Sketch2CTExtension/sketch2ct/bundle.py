@@ -125,7 +125,8 @@ def verify(folder: Path) -> int:
     sums = folder / SUMS
     if not sums.is_file():
         raise BundleCorrupt(f"Bundle '{folder.name}' has no {SUMS}.", REINSTALL)
-    listed = dict(reversed(line.split("  ", 1)) for line in sums.read_text(encoding="utf-8").splitlines() if "  " in line)
+    lines = [line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines() if line]
+    listed = {name: expected for expected, _, name in lines}
     for name, expected in listed.items():
         path = folder / name
         if not path.is_file():

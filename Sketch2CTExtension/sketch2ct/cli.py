@@ -168,11 +168,12 @@ def evaluate(
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Of the sketches and of the generation.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Masks a sketch.")] = 1,
+    hand: Annotated[float, typer.Option(min=0, max=5, help="How much the sketches waver: 0 exact, 1 careful, 3 hasty.")] = 0.0,
 ) -> None:
     """Measure a bundle on cases it has not seen."""
     from .evaluation.run import evaluate as run
 
-    run(bundle, data, images, labels, out, cases, device, seed, samples)
+    run(bundle, data, images, labels, out, cases, device, seed, samples, hand)
 
 
 @bundles_app.command("list")

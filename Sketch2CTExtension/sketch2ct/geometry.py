@@ -153,7 +153,8 @@ def outlines(strokes: list[Points], close_ratio: float = 0.25) -> list[Points]:
     A stroke whose gap is under `close_ratio` of its length closes on itself (so one slice can hold several parts);
     the others are pieces of one outline and are chained end to nearest end.
     """
-    alone, pieces = [], []
+    alone: list[Points] = []
+    pieces: list[Points] = []
     for stroke in strokes:
         gap = float(np.linalg.norm(stroke[0] - stroke[-1]))
         (alone if gap <= close_ratio * max(polyline_length(stroke), 1e-9) else pieces).append(stroke)

@@ -59,7 +59,9 @@ def read_image(path: str | Path) -> tuple[NDArray, Grid]:
     except BadRequest:
         raise
     except Exception as error:  # the readers raise anything, zlib errors and EOFError included
-        raise BadRequest(f"Cannot read {path.name}: {type(error).__name__}: {error}.", "The file is damaged, truncated, or no image.") from error
+        raise BadRequest(
+            f"Cannot read {path.name}: {type(error).__name__}: {error}.", "The file is damaged, truncated, or no image."
+        ) from error
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.ndim != 3:

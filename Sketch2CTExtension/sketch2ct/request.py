@@ -104,7 +104,9 @@ class GenerationRequest:
         if not isinstance(self.description, str):
             raise BadRequest("The description must be text.")
         if len(self.description) > MAX_TEXT:
-            raise BadRequest(f"The description has {len(self.description)} characters; the limit is {MAX_TEXT}.", "A few sentences are enough.")
+            raise BadRequest(
+                f"The description has {len(self.description)} characters; the limit is {MAX_TEXT}.", "A few sentences are enough."
+            )
         if not self.sketches and not self.description.strip():
             raise BadRequest("The request has neither a sketch nor a description.", "Draw an outline, or describe a structure.")
         if not isinstance(self.device, str) or not (self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")):

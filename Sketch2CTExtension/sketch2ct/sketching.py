@@ -6,6 +6,8 @@ is the default here and the silhouette is a choice.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -123,7 +125,7 @@ def broken(stroke: Points, rng: np.random.Generator, pieces: int = 2, gap_mm: fl
     bounds = [0, *cuts.astype(int), len(stroke)]
     step = max(polyline_length(stroke) / max(len(stroke) - 1, 1), 1e-6)
     skip = round(gap_mm / step / 2)
-    parts = [stroke[a + (skip if a else 0) : b - (skip if b < len(stroke) else 0)] for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [stroke[a + (skip if a else 0) : b - (skip if b < len(stroke) else 0)] for a, b in pairwise(bounds)]
     kept = [p for p in parts if len(p) >= 2]
     return kept if kept else [stroke]
 

@@ -38,7 +38,7 @@ def test_ink_lies_on_the_strokes_and_nowhere_else(grid, orientation):
 
 
 def test_section_is_the_signed_distance_on_the_plane(grid):
-    sketch = circle(Plane.named("axial", grid.centre + [0, 0, 1.5]), 20.0)
+    sketch = circle(Plane.named("axial", grid.centre + np.array([0, 0, 1.5])), 20.0)
     section = in_grid([sketch], grid)[1]
     uvw = sketch.plane.to_plane(grid.voxel_centres())
     expected = np.tanh((20.0 - np.linalg.norm(uvw[..., :2], axis=-1)) / REACH_MM)

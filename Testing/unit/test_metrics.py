@@ -48,21 +48,29 @@ def test_surface_distance_to_nothing_is_undefined():
 
 @pytest.mark.parametrize("orientation", ["axial", "coronal", "sagittal"])
 def test_a_ball_agrees_with_its_great_circle_on_every_plane(orientation):
-    assert metrics.plane_dice(BALL, GRID, circle(25, Plane.named(orientation, (0, 0, 0)))) > 0.97
+    assert metrics.plane_dice(BALL, BALL, GRID, circle(25, Plane.named(orientation, (0, 0, 0))))[1] > 0.97
 
 
 def test_plane_dice_sees_the_size_and_the_place_of_the_section():
     plane = Plane.named("axial", (0, 0, 0))
-    assert metrics.plane_dice(BALL, GRID, circle(12.5, plane)) == pytest.approx(2 * 0.25 / 1.25, abs=0.02)
-    assert metrics.plane_dice(BALL, GRID, circle(25, Plane.named("axial", (20, 0, 0)))) < 0.55
-    assert metrics.plane_dice(BALL, GRID, circle(25, Plane.named("axial", (0, 0, 30)))) == 0
-    assert metrics.plane_dice(np.zeros_like(BALL), GRID, circle(25, plane)) == 0
+    assert metrics.plane_dice(BALL, BALL, GRID, circle(12.5, plane))[1] == pytest.approx(2 * 0.25 / 1.25, abs=0.02)
+    assert metrics.plane_dice(BALL, BALL, GRID, circle(25, Plane.named("axial", (20, 0, 0))))[1] < 0.55
+    assert metrics.plane_dice(BALL, BALL, GRID, circle(25, Plane.named("axial", (0, 0, 30))))[1] == 0
+    assert metrics.plane_dice(np.zeros_like(BALL), BALL, GRID, circle(25, plane)) == (0, 0)
 
 
 def test_plane_dice_leaves_out_what_the_grid_cannot_hold():
     half = Grid(GRID.shape, GRID.affine @ np.array([[1, 0, 0, 20], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
     mask = (half.voxel_centres() ** 2).sum(-1) < 25**2
-    assert metrics.plane_dice(mask, half, circle(25, Plane.named("axial", (0, 0, 0)))) > 0.96
+    assert min(metrics.plane_dice(mask, mask, half, circle(25, Plane.named("axial", (0, 0, 0))))) > 0.96
+
+
+def test_plane_dice_compares_with_the_real_section_not_with_the_drawing():
+    plane = Plane.named("axial", (0, 0, 0))
+    smaller = (GRID.voxel_centres() ** 2).sum(-1) < 15**2
+    real, drawn = metrics.plane_dice(smaller, BALL, GRID, circle(15, plane))
+    assert drawn > 0.95
+    assert real == pytest.approx(2 * 15**2 / (15**2 + 25**2), abs=0.03)
 
 
 def test_volume_error_is_relative_and_unsigned():

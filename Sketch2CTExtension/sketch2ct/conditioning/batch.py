@@ -22,7 +22,7 @@ def condition_arrays(sketches: list[Sketch], grid: Grid, text: NDArray, facts: N
         "poses": np.stack([d[1] for d in drawn]) if drawn else np.zeros((0, POSE_SIZE), np.float32),
         "text": np.asarray(text, dtype=np.float32),
         "facts": np.asarray(facts, dtype=np.float32),
-        "structure": np.int64(structure),
+        "structure": np.asarray(structure, dtype=np.int64),
         "spacing": grid.spacing.astype(np.float32),
     }
 

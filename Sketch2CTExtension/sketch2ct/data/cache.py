@@ -15,8 +15,9 @@ from .shapes import Outline, Shape, Variant
 
 def save_scan(folder: Path, scan: Scan) -> None:
     """One scan, compressed."""
-    arrays = {"hu": scan.hu, "labels": scan.labels, "labelled": scan.labelled, "known": scan.known, "affine": scan.grid.affine}
-    np.savez_compressed(folder / f"{scan.case}.npz", **arrays)
+    np.savez_compressed(
+        folder / f"{scan.case}.npz", hu=scan.hu, labels=scan.labels, labelled=scan.labelled, known=scan.known, affine=scan.grid.affine
+    )
 
 
 def load_scans(folder: Path) -> list[Scan]:

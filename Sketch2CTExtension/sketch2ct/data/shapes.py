@@ -157,7 +157,9 @@ def usable(mask: NDArray[np.bool_], grid: Grid, structure: str) -> NDArray[np.bo
     return mask if low <= mask.sum() * grid.voxel_ml <= high else None
 
 
-def build_shapes(dataset: Dataset, cases: list[str], structures: tuple[str, ...], *, variants: int, seed: int, workers: int = 2) -> list[Shape]:
+def build_shapes(
+    dataset: Dataset, cases: list[str], structures: tuple[str, ...], *, variants: int, seed: int, workers: int = 2
+) -> list[Shape]:
     """The shapes of all contoured structures of the cases."""
     jobs = [(dataset, case, structures, variants, seed) for case in cases]
     with get_context("spawn").Pool(workers) as pool:

@@ -8,6 +8,7 @@ Time steps and Euler's step are MONAI's RFlowScheduler.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from monai.networks.schedulers import RFlowScheduler
@@ -37,7 +38,7 @@ def sample(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: in
     scheduler.set_timesteps(num_inference_steps=steps, device=noise.device)
     times = [float(t) for t in scheduler.timesteps] + [0.0]
     x = noise
-    for n, (now, then) in enumerate(zip(times, times[1:], strict=False)):
+    for n, (now, then) in enumerate(pairwise(times)):
         on_step(n, steps)
         clean = denoise(x, torch.full((len(x),), now, device=x.device))
         x, _ = scheduler.step((clean - x) * (SCALE / now), now, x, then)

@@ -22,8 +22,7 @@ from .baselines import Baseline
 
 Mask = NDArray[np.bool_]
 
-HAND = 1.0  # strength of the sketches' jitter: a careful hand
-METRICS = ("dice_3d", "dice_plane", "hd95_mm", "volume_error", "components")
+METRICS = ("dice_3d", "dice_plane", "dice_sketch", "hd95_mm", "volume_error", "components")
 
 
 @dataclass
@@ -71,14 +70,15 @@ def torch_rng(seed: int, *names: str) -> torch.Generator:
     return torch.Generator().manual_seed(int(seeds(seed, *names).generate_state(1, np.uint64)[0] >> 1))
 
 
-def ask(case: str, structure: str, mask: Mask, grid: Grid, ranges: describe.Ranges, seed: int) -> Question:
-    """The sketch of the largest section of all three orientations by a careful hand, and the full description.
+def ask(case: str, structure: str, mask: Mask, grid: Grid, ranges: describe.Ranges, seed: int, hand: float = 0.0) -> Question:
+    """The sketch of the largest section of all three orientations, drawn exactly or by a hand of that strength, and the full
+    description.
 
     Raises ValueError for a mask that is too small to be drawn.
     """
     plane = largest_section(mask, grid)
     rng = np.random.default_rng(seeds(seed, case, structure))
-    sketch = sketch_of(mask, grid, structure, plane, rng, strength=HAND)
+    sketch = sketch_of(mask, grid, structure, plane, rng, strength=hand)
     text = describe.canonical(describe.measure(mask, grid.affine), vocabulary()[structure].spoken, ranges)
     return Question(case, structure, mask, grid, sketch, text)
 
@@ -129,9 +129,11 @@ def _cleaned(generator: Any, q: Question, rng: torch.Generator) -> Mask:
 
 def measure(mask: Mask, q: Question) -> dict[str, float]:
     """Every metric of a mask against the truth and the sketch of its question."""
+    on_plane, with_sketch = metrics.plane_dice(mask, q.mask, q.grid, q.sketch)
     return {
         "dice_3d": metrics.dice(mask, q.mask),
-        "dice_plane": metrics.plane_dice(mask, q.grid, q.sketch),
+        "dice_plane": on_plane,
+        "dice_sketch": with_sketch,
         "hd95_mm": metrics.hd95_mm(mask, q.mask, q.grid.spacing),
         "volume_error": metrics.volume_error(float(mask.sum()), float(q.mask.sum())),
         "components": metrics.components(mask),

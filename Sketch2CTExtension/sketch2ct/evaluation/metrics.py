@@ -50,14 +50,15 @@ def _tensor(mask: NDArray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None]
 
 
-def plane_dice(mask: Mask, grid: Grid, sketch: Sketch) -> float:
-    """Dice of the filled sketch and the mask's section on the sketch's plane, on a raster of 1 mm, within the grid."""
+def plane_dice(mask: Mask, truth: Mask, grid: Grid, sketch: Sketch) -> tuple[float, float]:
+    """Dice on the sketch's plane, on a raster of 1 mm within the grid: of the masks' sections, and of the mask with the filled sketch."""
     drawn = [sketch.plane.to_plane(stroke)[:, :2] for stroke in sketch.strokes]
-    uv, shape = _raster(sketch.plane, grid, mask, drawn)
+    uv, shape = _raster(sketch.plane, grid, mask | truth, drawn)
     flat = uv.reshape(-1, 2)
-    seen = grid.contains(sketch.plane.to_ras(flat))
-    filled = inside(outlines(drawn), flat) & seen
-    return dice(filled.reshape(shape), section_at(mask, grid, sketch.plane, uv) & seen.reshape(shape))
+    seen = grid.contains(sketch.plane.to_ras(flat)).reshape(shape)
+    filled = inside(outlines(drawn), flat).reshape(shape)
+    made, real = (section_at(m, grid, sketch.plane, uv) & seen for m in (mask, truth))
+    return dice(made, real), dice(made, filled & seen)
 
 
 def _raster(plane: Plane, grid: Grid, mask: Mask, drawn: list[Points]) -> tuple[NDArray, tuple[int, int]]:

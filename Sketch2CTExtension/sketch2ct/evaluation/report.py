@@ -1,7 +1,8 @@
 """The figures of an evaluation as report.json and report.md.
 
-`report.json`: `cases`, `masks.<structure>` and `masks.mean_of_five` with `dice_3d`, `dice_plane`, `hd95_mm`,
-`volume_error`, `components`, `retrieval_dice_3d`, `mean_shape_dice_3d` and, where the generator has a clean-up, `clean`
+`report.json`: `cases`, `masks.<structure>` and `masks.mean_of_five` with `dice_3d`, `dice_plane` (sections of made and
+real mask), `dice_sketch` (section and filled sketch), `hd95_mm`, `volume_error`, `components`, `retrieval_dice_3d`,
+`mean_shape_dice_3d` and, where the generator has a clean-up, `clean`
 with the same after it; `ct.<structure>.hu_median_inside`; `probes`. Each figure is `{"mean", "ci95": [low, high], "n"}`
 over patients. Further `seconds`, `hardware`, `seed`, `command`, `bundle`, and every single measurement under `records`.
 """
@@ -22,7 +23,8 @@ FIVE = ("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left",
 BASELINES = ("retrieval_dice_3d", "mean_shape_dice_3d")
 _HEADS = {
     "dice_3d": "Dice 3D",
-    "dice_plane": "Dice on the plane",
+    "dice_plane": "Dice on the sketch plane",
+    "dice_sketch": "Dice with the sketch",
     "hd95_mm": "HD95, mm",
     "volume_error": "volume error",
     "retrieval_dice_3d": "retrieval: Dice 3D",
@@ -95,7 +97,7 @@ def _markdown(report: dict[str, Any]) -> str:
         f"Bundle {bundle['digest'][:16]}, seed {report['seed']}, {hardware['device']}, torch {hardware['torch']}; "
         f"{_seconds(report['seconds'])}. Mean with 95 % bootstrap interval over patients.",
         "",
-        "## Masks from the sketch of the largest section and the full description",
+        f"## Masks from the sketch of the largest section ({_hand(report['hand'])}) and the full description",
         "",
         *_mask_table(report["masks"]),
     ]
@@ -106,6 +108,10 @@ def _markdown(report: dict[str, Any]) -> str:
         lines += ["", "## CT from the true labels", "", *_ct_table(report["ct"])]
     pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
     return "\n".join([*lines, "", *pictures, ""])
+
+
+def _hand(strength: float) -> str:
+    return f"by a hand of strength {strength:g}" if strength else "its exact outline"
 
 
 def _seconds(seconds: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ class _Run:
     ranges: dict[str, Ranges]
     seed: int
     out: Path
+    hand: float = 0.0
     skipped: list[str] = field(default_factory=list)
 
     def questions(self) -> Iterator[tuple[str, list[Question]]]:
@@ -51,7 +52,7 @@ class _Run:
             asked = []
             for name in (n for n in self.structures if n in listed and labels.has(n)):
                 try:
-                    asked.append(ask(case, name, labels.mask(name), labels.grid, self.ranges[name], self.seed))
+                    asked.append(ask(case, name, labels.mask(name), labels.grid, self.ranges[name], self.seed, self.hand))
                 except ValueError as error:
                     self.skipped.append(f"{case} {name}: {error}")
                     _say(f"Left out: {self.skipped[-1]}")
@@ -68,6 +69,7 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
     samples: int = 1,
+    hand: float = 0.0,
     *,
     ct_cases: int | None = None,
     draws: int | None = None,
@@ -79,11 +81,12 @@ def evaluate(
 
     `images` and `labels` name the split's folders in `data` (imagesTs, labelsTs); baselines are fitted on labelsTr.
     `cases` takes the first so many only, `ct_cases` the same for the CTs, 0 for none; `samples` masks are made for each
-    sketch; `draws` of each probe and structure. Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
+    sketch, which is the exact outline or, with `hand`, wavers as `sketching.hand` does; `draws` of each probe and
+    structure. Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
     """
     start = time.perf_counter()
     chosen = load_bundle(bundle)
-    run = _prepare(chosen, Dataset(Path(data)), images, labels, cases, seed, Path(out))
+    run = _prepare(chosen, Dataset(Path(data)), images, labels, cases, seed, Path(out), hand)
     place = devices.choose(device)
     masks_of = load_masks("sketch2ct", chosen, place)
     with writing(run.out):
@@ -101,7 +104,8 @@ def evaluate(
         "hardware": {"device": devices.label(place), "cpus": os.cpu_count(), "torch": torch.__version__},
         "seed": seed,
         "samples": samples,
-        "command": _command(bundle, data, images, labels, cases, device, seed),
+        "hand": hand,
+        "command": _command(bundle, data, images, labels, cases, device, seed, hand),
         "bundle": {"name": chosen.name, "digest": chosen.digest},
         "figures": _pictures(run, records, shown),
         "left_out": run.skipped,
@@ -126,14 +130,17 @@ def _seconds(records: list[MaskRecord], ct_records: list[ct.CTRecord], start: fl
     }
 
 
-def _command(bundle: str, data: Path, images: str, labels: str, cases: int | None, device: str, seed: int) -> str:
+def _command(bundle: str, data: Path, images: str, labels: str, cases: int | None, device: str, seed: int, hand: float) -> str:
     """The command that repeats the evaluation; of the folders only the names."""
     words = ["sketch2ct", "evaluate", "--bundle", Path(bundle).name, "--data", Path(data).name]
     words += ["--images", images, "--labels", labels, "--out", "OUT", "--seed", str(seed), "--device", device]
-    return shlex.join([*words, *(["--cases", str(cases)] if cases is not None else [])])
+    words += ["--cases", str(cases)] if cases is not None else []
+    return shlex.join([*words, *(["--hand", f"{hand:g}"] if hand else [])])
 
 
-def _prepare(chosen: bundles.Bundle, dataset: Dataset, images: str, labels: str, cases: int | None, seed: int, out: Path) -> _Run:
+def _prepare(
+    chosen: bundles.Bundle, dataset: Dataset, images: str, labels: str, cases: int | None, seed: int, out: Path, hand: float
+) -> _Run:
     if images.removeprefix("images") != labels.removeprefix("labels"):
         raise BadRequest(f"'{images}' and '{labels}' are not of the same split.", "Name for example imagesTs and labelsTs.")
     if cases is not None and cases < 1:
@@ -148,7 +155,7 @@ def _prepare(chosen: bundles.Bundle, dataset: Dataset, images: str, labels: str,
     structures = [name for name in known if name in dataset.names.values() and name in ranges]
     if not structures:
         raise BadRequest(f"{dataset.root} holds none of the structures of bundle '{chosen.name}'.", f"It makes: {', '.join(known)}.")
-    return _Run(dataset, dataset.cases(labels)[:cases], data, structures, ranges, seed, out)
+    return _Run(dataset, dataset.cases(labels)[:cases], data, structures, ranges, seed, out, hand)
 
 
 def _say(text: str) -> None:

@@ -98,7 +98,7 @@ class Sketch2CTMasks:
         # drawn on the CPU, so that a seed means the same noise on every device
         noise = torch.randn((1, 1, *box.shape), generator=rng).to(self.device)
         made = flow.sample(denoise, noise, steps, lambda n, of: progress("mask", turn * of + n, total * of))
-        return made[0, 0].float().cpu().numpy() * TRUNCATION_MM, box
+        return made[0, 0].float().cpu().numpy() * np.float32(TRUNCATION_MM), box
 
     def _place(self, structure: str, condition: MaskCondition) -> NDArray[np.float64]:
         """Where an unsketched structure goes: beside the sketched ones as in the training cases, else the middle of the grid."""

@@ -7,8 +7,7 @@ be a floor under the generator's loss.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -16,31 +15,26 @@ from torch import Tensor, nn
 
 from ..imaging import HU_MAX, HU_MIN
 from .patches import PATCH, fold, unfold
+from .size import Size
 
 DOWN = 4  # voxels a latent cell spans along each axis
 HU_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
-class AutoencoderSize:
+class AutoencoderSize(Size):
     """Architecture of `CTAutoencoder`, as a bundle's metadata holds it."""
 
     channels: tuple[int, ...]
     blocks: int
     latent: int
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AutoencoderSize:
-        """From JSON; lists become tuples."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
-
 
 class CTAutoencoder(nn.Module):
     """HU (N, 1, i, j, k) <-> latent (N, latent, i/4, j/4, k/4), scaled to unit variance by the buffers `mean` and `std`."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, size: AutoencoderSize) -> None:
         super().__init__()

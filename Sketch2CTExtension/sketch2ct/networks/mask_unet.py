@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -12,13 +11,14 @@ from torch import Tensor, nn
 from ..conditioning.fusion import Conditioner
 from ..conditioning.strokes import CHANNELS
 from .patches import PATCH, fold, unfold
+from .size import Size
 
 BROADCAST = 8  # channels that carry the condition's summary to every voxel
 COORDINATES = 3
 
 
 @dataclass(frozen=True)
-class MaskNetworkSize:
+class MaskNetworkSize(Size):
     """Architecture of `MaskNetwork`, as a bundle's metadata holds it."""
 
     channels: tuple[int, ...]
@@ -29,15 +29,6 @@ class MaskNetworkSize:
     text_width: int
     facts: int
     structures: int
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> MaskNetworkSize:
-        """From JSON; lists become tuples."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 @dataclass

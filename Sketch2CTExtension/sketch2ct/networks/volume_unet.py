@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
@@ -11,12 +10,13 @@ from torch import Tensor, nn
 
 from .autoencoder import DOWN
 from .patches import PATCH, fold, unfold
+from .size import Size
 
 LABEL_CODES = 48  # channels of the encoded label map
 
 
 @dataclass(frozen=True)
-class VolumeNetworkSize:
+class VolumeNetworkSize(Size):
     """Architecture of `VolumeNetwork`, as a bundle's metadata holds it."""
 
     channels: tuple[int, ...]
@@ -25,15 +25,6 @@ class VolumeNetworkSize:
     head: int
     latent: int
     labels: int
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> VolumeNetworkSize:
-        """From JSON; lists become tuples."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self)
 
 
 class VolumeNetwork(nn.Module):

@@ -18,7 +18,7 @@ from .loop import Stage
 SOFT_WINDOW = (-250.0, 250.0)  # HU; fat, muscle and glands differ by tens of HU only
 
 
-def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> tuple[slice, ...]:
+def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> Any:
     """A random window of `size` (or the whole axis where that is shorter) in the last three axes of `shape`."""
     starts = [int(rng.integers(0, max(1, n - s + 1))) for n, s in zip(shape[-3:], size, strict=True)]
     return (..., *(slice(a, a + s) for a, s in zip(starts, size, strict=True)))
@@ -34,7 +34,8 @@ class CropBatches(IterableDataset):
         rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
         size = (self.settings["crop"],) * 3
         while True:
-            hu, known = [], []
+            hu: list[np.ndarray] = []
+            known: list[np.ndarray] = []
             while len(hu) < self.settings["batch"]:
                 scan = self.scans[int(rng.integers(len(self.scans)))]
                 window = random_crop(scan.hu.shape, size, rng)

@@ -64,6 +64,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
     weights = {
         "mask": load_file(out / "mask" / "weights.safetensors"),
         "volume": load_file(out / "volume" / "weights.safetensors"),
+        "atlas": load_file(out / "volume" / "atlas.safetensors"),
         "decoder": autoencoder.decoder_state(),
     }
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")

@@ -124,8 +124,9 @@ def fit(stage: Stage, batches: IterableDataset, out: Path, *, resume: bool, devi
         check_val_every_n_epoch=settings.get("check_every", 4),
     )
     workers = settings.get("workers", 1)
-    loader = DataLoader(batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0, prefetch_factor=4 if workers else None)
-    once = DataLoader([0], batch_size=None)
+    ahead = 4 if workers else None
+    loader = DataLoader(batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0, prefetch_factor=ahead)
+    once: DataLoader = DataLoader([0], batch_size=None)  # type: ignore[arg-type]
     trainer.fit(stage, loader, once, ckpt_path=str(last) if resume and last.is_file() else None)
     stage.save()  # training ends with the averaged weights in place
     return out / "weights.safetensors"

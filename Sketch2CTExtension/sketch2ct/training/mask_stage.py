@@ -141,8 +141,12 @@ class MaskStage(Stage):
             target = torch.from_numpy(example.target)[None].to(self.device)
             noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(n)).to(self.device)
             for steps in (1, 6):
+
+                def denoise(x: Tensor, t: Tensor, given: ConditionBatch = condition) -> Tensor:
+                    return self.net(x, t, given).float()
+
                 with torch.autocast(self.device.type, torch.bfloat16):
-                    mask = flow.sample(lambda x, t, c=condition: self.net(x, t, c).float(), noise, steps, lambda *_: None) > 0
+                    mask = flow.sample(denoise, noise, steps, lambda *_: None) > 0
                 overlap = 2 * (mask & (target > 0)).sum() / (mask.sum() + (target > 0).sum()).clamp_min(1)
                 figures.setdefault(f"dice_{steps}", []).append(float(overlap))
         return {key: float(np.mean(value)) for key, value in figures.items()}

@@ -84,14 +84,14 @@ def make_boxes(shapes: list[Shape], recipe: dict[str, Any], ranges: dict[str, de
                 points = sketch.points()
                 middle = (points.min(0) + points.max(0)) / 2
                 ways[variant.structure][sketch.plane.axis].append(np.asarray(variant.facts.centroid_ras) - middle)
-    offsets = {
-        name: tuple(tuple(np.median(w, axis=0).round(1).tolist()) if w else (0.0, 0.0, 0.0) for w in axes) for name, axes in ways.items()
+    offsets: dict[str, tuple[tuple[float, float, float], ...]] = {
+        name: tuple(_triple(np.median(w, axis=0)) if w else (0.0, 0.0, 0.0) for w in axes) for name, axes in ways.items()
     }
     boxes = recipe["boxes"]
     return Boxes(
         names=tuple(recipe["structures"]),
-        shapes={name: tuple(box["shape"]) for name, box in boxes.items()},
-        spacings={name: tuple(float(x) for x in box["spacing"]) for name, box in boxes.items()},
+        shapes={name: (b["shape"][0], b["shape"][1], b["shape"][2]) for name, b in boxes.items()},
+        spacings={name: _triple(np.asarray(b["spacing"], dtype=float), digits=3) for name, b in boxes.items()},
         offsets=offsets,
         ranges=ranges,
         placement=usual_places(shapes, tuple(recipe["structures"])),
@@ -112,7 +112,13 @@ def usual_places(shapes: list[Shape], names: tuple[str, ...]) -> dict[str, tuple
         shift = _group_means(at - place[structure_of], case_of, len(cases))
         place = _group_means(at - shift[case_of], structure_of, len(names))
     place -= (place.min(axis=0) + place.max(axis=0)) / 2
-    return {name: tuple(place[n].round(1).tolist()) for n, name in enumerate(names)}
+    return {name: _triple(place[n]) for n, name in enumerate(names)}
+
+
+def _triple(values: np.ndarray, digits: int = 1) -> tuple[float, float, float]:
+    """Three millimetres, rounded."""
+    a, b, c = values.round(digits).tolist()
+    return (a, b, c)
 
 
 def _group_means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:

@@ -118,10 +118,10 @@ def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: 
     net = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"])).eval()
     net.load_state_dict(load_file(out.parent / "autoencoder" / "weights.safetensors"))
     names, structures = prepare.label_names(settings), len(settings["structures"])
-    scans = [
-        [latent_scan(net, scan, names, mirror=mirror) for scan in prepare.prepared_scans(dataset, split, settings, cache) for mirror in turns]
-        for split, turns in ((settings["train"], (False, True)), (settings["choose"], (False,)))
-    ]
+    scans = []
+    for split, turns in ((settings["train"], (False, True)), (settings["choose"], (False,))):
+        found = prepare.prepared_scans(dataset, split, settings, cache)
+        scans.append([latent_scan(net, scan, names, mirror=mirror) for scan in found for mirror in turns])
     placement = Boxes.from_dict(json.loads((out.parent / "mask" / "boxes.json").read_text())).placement
     cell = DOWN * np.asarray(settings["frame"]["spacing"], dtype=float)
     own = settings["volume"]

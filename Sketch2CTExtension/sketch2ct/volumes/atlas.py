@@ -44,7 +44,7 @@ class Atlas:
 
 
 def build(
-    latents: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_], Grid, dict[str, Vector]]],
+    latents: Iterable[tuple[NDArray[np.floating], NDArray[np.bool_], Grid, dict[str, Vector]]],
     placement: dict[str, tuple[float, float, float]],
     shape: tuple[int, int, int],
     spacing: Vector,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..bundle import Bundle, reading
 from ..diffusion import flow
@@ -13,7 +14,9 @@ from ..generation import Progress
 from ..geometry import Grid
 from ..imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume, resample
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
+from ..networks.patches import PATCH
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
+from .atlas import Atlas
 
 MAX_CELLS = 400_000  # latent cells; about 25 million voxels of the model's spacing
 AIR_HU = -1000
@@ -26,15 +29,15 @@ class Sketch2CTVolumes:
         self,
         net: VolumeNetwork,
         autoencoder: CTAutoencoder,
+        atlas: Atlas,
         names: tuple[str, ...],
         spacing: tuple[float, float, float],
         steps: int,
         device: torch.device,
     ) -> None:
         self.net, self.autoencoder = net.to(device).eval(), autoencoder.to(device).eval()
-        self.names, self.spacing, self.steps, self.device = names, spacing, steps, device
-        halvings = DOWN * 2 ** (len(net.size.channels) - 1)
-        self.multiple = halvings
+        self.atlas, self.names, self.spacing, self.steps, self.device = atlas, names, spacing, steps, device
+        self.multiple = DOWN * PATCH * 2 ** (len(net.size.channels) - 1)  # what the networks can halve
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, device: torch.device) -> Sketch2CTVolumes:
@@ -46,17 +49,22 @@ class Sketch2CTVolumes:
             autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
             autoencoder.load_decoder(bundle.weights("decoder"))
             spacing = bundle.metadata["frame"]["spacing"]
-            return cls(net, autoencoder, tuple(own["labels"]), (spacing[0], spacing[1], spacing[2]), own["steps"], device)
+            values = bundle.weights("atlas")["values"].numpy()
+            cells = Grid.centred((0, 0, 0), DOWN * np.asarray(spacing, dtype=float), values.shape[1:])
+            atlas = Atlas(values, cells, {name: tuple(place) for name, place in bundle.metadata["placement"].items()})
+            names = tuple(own["labels"])
+            return cls(net, autoencoder, atlas, names, (spacing[0], spacing[1], spacing[2]), own["steps"], device)
 
     def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
         """One CT in HU on the grid of `labels`; structures that the bundle does not know are ignored. Raises BadRequest."""
         grid = self.working_grid(labels.grid)
         given = torch.from_numpy(self.channels(labels, grid))[None].to(self.device)
+        usual = torch.from_numpy(self.surroundings(labels, grid))[None].to(self.device)
         shape = (1, self.net.size.latent, *(n // DOWN for n in grid.shape))
         noise = torch.randn(shape, generator=rng).to(self.device)
         with torch.inference_mode():
-            # the labels never change, so they are encoded once
-            codes = self.net.codes(given)
+            # labels and atlas never change, so they are encoded once
+            codes = self.net.codes(given, usual)
             latent = flow.sample(
                 lambda x, t: self.net.denoise(x, t, codes), noise, steps or self.steps, lambda n, of: progress("volume", n, of + 1)
             )
@@ -79,7 +87,24 @@ class Sketch2CTVolumes:
     def channels(self, labels: LabelVolume, grid: Grid) -> NDArray[np.float32]:
         """The label map as the network takes it: (labels, i, j, k) in 0..1, the share of each voxel; zeros where not given."""
         result = np.zeros((len(self.names), *grid.shape), np.float32)
+        # finer labels are blurred to the model's voxel first, or thin parts would fall between its points
+        finer = np.abs(np.linalg.inv(labels.grid.affine[:3, :3]) @ np.diag(grid.spacing)).max(axis=1)
+        blur = 0.5 * np.sqrt(np.maximum(finer**2 - 1, 0))
         for n, name in enumerate(self.names):
             if labels.has(name):
-                result[n] = resample(labels.mask(name).astype(np.float32), labels.grid, grid)
+                share = ndimage.gaussian_filter(labels.mask(name).astype(np.float32), np.where(finer > 1.5, blur, 0))
+                result[n] = resample(share, labels.grid, grid)
         return result
+
+    def surroundings(self, labels: LabelVolume, grid: Grid) -> NDArray[np.float32]:
+        """The atlas (latent + 1, i/4, j/4, k/4), laid by the given structures; in the middle of the grid when no label is given at all;
+        zeros when only others are (body, bone, air), which tell the place themselves."""
+        affine = grid.affine.copy()
+        affine[:3, :3] *= DOWN
+        affine[:3, 3] = grid.to_ras(np.full(3, (DOWN - 1) / 2))
+        cells = Grid((grid.shape[0] // DOWN, grid.shape[1] // DOWN, grid.shape[2] // DOWN), affine)
+        present = [name for name in labels.names.values() if labels.has(name)]
+        middles = {
+            name: labels.grid.to_ras(np.argwhere(labels.mask(name)).mean(axis=0)) for name in present if name in self.atlas.placement
+        }
+        return self.atlas.on(cells, self.atlas.origin(middles) if present else labels.grid.centre)
