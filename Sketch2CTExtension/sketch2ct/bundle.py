@@ -153,6 +153,8 @@ def save(folder: Path, metadata: dict[str, Any], weights: dict[str, dict[str, to
     for name in ("configs", "models", "docs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for part, tensors in weights.items():
+        if not all(torch.isfinite(v).all() for v in tensors.values()):
+            raise ValueError(f"The weights '{part}' hold values that are no numbers; train that stage again.")
         half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
         save_file(half, folder / "models" / f"{part}.safetensors")
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n", encoding="utf-8")

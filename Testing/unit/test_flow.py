@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sketch2ct.diffusion import flow
-from sketch2ct.errors import Cancelled
+from sketch2ct.errors import Cancelled, Sketch2CTError
 from sketch2ct.generation import Progress
 from sketch2ct.networks.patches import fold, unfold
 
@@ -56,6 +56,11 @@ def test_sampling_stops_at_the_next_step_when_cancelled():
     with pytest.raises(Cancelled):
         flow.sample(denoise, torch.zeros(1, 1, 2, 2, 2), 50, lambda n, of: progress("mask", n, of))
     assert len(calls) == 3
+
+
+def test_a_network_that_returns_nan_is_an_error_not_an_image():
+    with pytest.raises(Sketch2CTError, match="no numbers"):
+        flow.sample(lambda x, t: x * float("nan"), torch.zeros(1, 1, 2, 2, 2), 2, lambda *_: None)
 
 
 def test_patches_fold_and_unfold():

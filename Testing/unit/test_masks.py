@@ -39,7 +39,7 @@ def generator(boxes) -> Sketch2CTMasks:
     for parameter in net.parameters():  # some layers start at zero by design: a trained network has them open
         if parameter.ndim > 1 and not parameter.detach().any():
             torch.nn.init.normal_(parameter, std=0.05)
-    return Sketch2CTMasks(net, boxes, TextEncoder(), steps=2, guidance=1.0, device=torch.device("cpu"))
+    return Sketch2CTMasks(net, boxes, TextEncoder(), steps=2, device=torch.device("cpu"))
 
 
 def ellipse(structure: str, plane: Plane, a: float = 20.0, b: float = 14.0) -> Sketch:

@@ -14,6 +14,8 @@ import torch
 from monai.networks.schedulers import RFlowScheduler
 from torch import Tensor
 
+from ..errors import Sketch2CTError
+
 SCALE = 1000  # the scheduler and the network count time 0..1000
 
 
@@ -43,4 +45,6 @@ def sample(denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: in
         clean = denoise(x, torch.full((len(x),), now, device=x.device))
         x, _ = scheduler.step((clean - x) * (SCALE / now), now, x, then)
     on_step(steps, steps)
+    if not torch.isfinite(x).all():
+        raise Sketch2CTError("The network returned values that are no numbers.", "The bundle is not usable; install it again.")
     return x

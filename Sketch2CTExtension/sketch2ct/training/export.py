@@ -46,12 +46,14 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
             "boxes": {key: value for key, value in boxes.to_dict().items() if key not in ("ranges", "placement")},
             "steps": sampling["mask_steps"],
             "guidance": sampling["guidance"],
+            "temperature": sampling["temperature"],
         },
         "volume": {
             "network": volume_size(settings).to_dict(),
             "autoencoder": autoencoder.size.to_dict(),
             "labels": list(prepare.label_names(settings)),
             "steps": sampling["volume_steps"],
+            "temperature": sampling["volume_temperature"],
         },
         "training": {
             "data": settings["data"],

@@ -19,9 +19,9 @@ WARM_UP = 0.03  # of the budget
 DECAY = 0.4  # of the budget, at its end: linear to zero
 
 
-def rate(progress: float) -> float:
-    """Share of the learning rate at a progress of 0..1: a trapezoid, so that any budget ends annealed."""
-    return max(0.002, min(1.0, progress / WARM_UP, (1 - progress) / DECAY))
+def rate(progress: float, decay: float = DECAY, peak: float = 1.0) -> float:
+    """Share of the learning rate at a progress of 0..1: a trapezoid of height `peak`, so that any budget ends annealed."""
+    return peak * max(0.002, min(1.0, progress / WARM_UP, (1 - progress) / decay))
 
 
 class Average:
@@ -82,8 +82,9 @@ class Stage(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the trapezoid."""
+        own = self.settings
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.settings["learning_rate"], weight_decay=0.01, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rate(self.progress()))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rate(self.progress(), own.get("decay", DECAY), own.get("peak", 1.0)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

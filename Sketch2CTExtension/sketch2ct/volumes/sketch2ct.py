@@ -23,7 +23,10 @@ AIR_HU = -1000
 
 
 class Sketch2CTVolumes:
-    """A volume generator: any subset of the bundle's labels, on any grid of the size of a region of the body."""
+    """A volume generator: any subset of the bundle's labels, on any grid of the size of a region of the body.
+
+    `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected CT.
+    """
 
     def __init__(
         self,
@@ -34,9 +37,12 @@ class Sketch2CTVolumes:
         spacing: tuple[float, float, float],
         steps: int,
         device: torch.device,
+        *,
+        temperature: float = 1.0,
     ) -> None:
         self.net, self.autoencoder = net.to(device).eval(), autoencoder.to(device).eval()
         self.atlas, self.names, self.spacing, self.steps, self.device = atlas, names, spacing, steps, device
+        self.temperature = temperature
         self.multiple = DOWN * PATCH * 2 ** (len(net.size.channels) - 1)  # what the networks can halve
 
     @classmethod
@@ -53,7 +59,8 @@ class Sketch2CTVolumes:
             cells = Grid.centred((0, 0, 0), DOWN * np.asarray(spacing, dtype=float), values.shape[1:])
             atlas = Atlas(values, cells, {name: tuple(place) for name, place in bundle.metadata["placement"].items()})
             names = tuple(own["labels"])
-            return cls(net, autoencoder, atlas, names, (spacing[0], spacing[1], spacing[2]), own["steps"], device)
+            size = (spacing[0], spacing[1], spacing[2])
+            return cls(net, autoencoder, atlas, names, size, own["steps"], device, temperature=own["temperature"])
 
     def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
         """One CT in HU on the grid of `labels`; structures that the bundle does not know are ignored. Raises BadRequest."""
@@ -61,7 +68,7 @@ class Sketch2CTVolumes:
         given = torch.from_numpy(self.channels(labels, grid))[None].to(self.device)
         usual = torch.from_numpy(self.surroundings(labels, grid))[None].to(self.device)
         shape = (1, self.net.size.latent, *(n // DOWN for n in grid.shape))
-        noise = torch.randn(shape, generator=rng).to(self.device)
+        noise = self.temperature * torch.randn(shape, generator=rng).to(self.device)
         with torch.inference_mode():
             # labels and atlas never change, so they are encoded once
             codes = self.net.codes(given, usual)
