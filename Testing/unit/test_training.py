@@ -49,7 +49,11 @@ RECIPE = {
     },
     "autoencoder": QUICK | {"network": {"channels": [16, 16], "blocks": 1, "latent": 4}, "crop": 48, "kl_weight": 1e-5},
     "volume": QUICK
-    | {"network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8}, "atlas": [10, 10, 10], "window": [16, 16, 16]},
+    | {
+        "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8},
+        "atlas": [10, 10, 10],
+        "window": [16, 16, 16],
+    },
     "sampling": {"mask_steps": 2, "volume_steps": 2, "guidance": 1.0, "temperature": 1.0, "volume_temperature": 1.0},
 }
 

@@ -82,9 +82,13 @@ class Stage(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the trapezoid."""
-        own = self.settings
+        decay, peak = self.settings.get("decay", DECAY), self.settings.get("peak", 1.0)
+
+        def share(_step: int) -> float:
+            return rate(self.progress(), decay, peak)
+
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.settings["learning_rate"], weight_decay=0.01, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: rate(self.progress(), own.get("decay", DECAY), own.get("peak", 1.0)))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
