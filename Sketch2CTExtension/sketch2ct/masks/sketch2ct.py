@@ -25,15 +25,17 @@ from ..imaging import LabelVolume, resample_part
 from ..networks.mask_unet import ConditionBatch, MaskNetwork, MaskNetworkSize
 from ..request import Sketch
 from .boxes import TRUNCATION_MM, Boxes
+from .steering import hold_section, hold_volume
 
 
 class Sketch2CTMasks:
     """A mask generator for the structures of one bundle. `clean_up` keeps the largest piece of one-piece structures (default off).
 
-    `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected mask.
+    `steer` holds the drawn sections and a volume in mL at every step (see `steering`; default on). `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected mask.
     """
 
     clean_up = False
+    steer = True
 
     def __init__(
         self,
@@ -97,16 +99,22 @@ class Sketch2CTMasks:
         sketches = [s for s in condition.sketches if s.structure == structure]
         centre = self.boxes.centre(structure, sketches) if sketches else self._place(structure, condition)
         box = self.boxes.grid(structure, np.round(centre, 3))
-        batch = self._condition(structure, sketches, about(structure, condition), box).to(self.device)
+        text = about(structure, condition)
+        batch = self._condition(structure, sketches, text, box).to(self.device)
         guidance = self.guidance if condition.guidance is None else condition.guidance
         steps, total = condition.steps or self.steps, len(condition.structures)
 
+        asked = describe.read(text).values.get("volume_ml") if self.steer else None
+        voxel_ml, voxel_mm = box.voxel_ml, float(box.spacing.max())
+
         def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             clean = self.net(x, t, batch)
-            if guidance == 1.0:
-                return clean
-            free = self.net(x, t, batch.unconditional())
-            return free + guidance * (clean - free)
+            if guidance != 1.0:
+                free = self.net(x, t, batch.unconditional())
+                clean = free + guidance * (clean - free)
+            if asked:
+                clean = hold_volume(clean, batch.strokes, asked, voxel_ml)
+            return hold_section(clean, batch.strokes, voxel_mm) if self.steer else clean
 
         # drawn on the CPU, so that a seed means the same noise on every device
         noise = self.temperature * torch.randn((1, 1, *box.shape), generator=rng).to(self.device)

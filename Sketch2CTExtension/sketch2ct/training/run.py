@@ -71,8 +71,10 @@ def train(
         folder = Path(out) / name
         folder.mkdir(parents=True, exist_ok=True)
         spent = float(minutes if minutes is not None else settings[name]["minutes"])
-        record = {"recipe": settings, "stage": name, "minutes": spent, "device": device, "torch": str(torch.__version__)}
-        (folder / "recipe.json").write_text(json.dumps(record, indent=1))
+        record = folder / "recipe.json"
+        before = json.loads(record.read_text())["minutes"] if resume and record.is_file() else 0.0
+        facts = {"stage": name, "minutes": before + spent, "device": device, "torch": str(torch.__version__)}
+        record.write_text(json.dumps({"recipe": settings, **facts}, indent=1))
         run[name](settings, dataset, cache, folder, minutes=spent, resume=resume, device=device)
 
 
