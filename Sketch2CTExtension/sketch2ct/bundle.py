@@ -156,7 +156,9 @@ def save(folder: Path, metadata: dict[str, Any], weights: dict[str, dict[str, to
         if not all(torch.isfinite(v).all() for v in tensors.values()):
             raise ValueError(f"The weights '{part}' hold values that are no numbers; train that stage again.")
         half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
-        save_file(half, folder / "models" / f"{part}.safetensors")
+        path = folder / "models" / f"{part}.safetensors"
+        save_file(half, path)
+        path.chmod(0o644)  # safetensors leaves it to its owner alone
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "docs" / "README.md").write_text(card, encoding="utf-8")
     (folder / "LICENSE").write_text(licence, encoding="utf-8")

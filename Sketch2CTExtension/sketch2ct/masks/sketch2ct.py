@@ -31,7 +31,8 @@ from .steering import hold_section, hold_volume
 class Sketch2CTMasks:
     """A mask generator for the structures of one bundle. `clean_up` keeps the largest piece of one-piece structures (default off).
 
-    `steer` holds the drawn sections and a volume in mL at every step (see `steering`; default on). `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected mask.
+    `steer` holds the drawn sections and a volume in mL at every step (see `steering`; default on).
+    `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected mask.
     """
 
     clean_up = False

@@ -70,6 +70,13 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
         "decoder": autoencoder.decoder_state(),
     }
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
-    figures = (report / "report.md").read_text(encoding="utf-8") if report else "Not measured yet.\n"
+    figures = _tables(report) if report else "Not measured yet."
     licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")
     return bundle.save(out / "bundle" / name, metadata, weights, card.replace("{figures}", figures), licence)
+
+
+def _tables(report: Path) -> str:
+    """The text and tables of an evaluation, one heading level down, without its pictures."""
+    lines = (report / "report.md").read_text(encoding="utf-8").splitlines()
+    kept = [f"#{line}" if line.startswith("#") else line for line in lines[2:] if not line.startswith("![")]
+    return "\n".join(kept).strip()
