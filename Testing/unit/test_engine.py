@@ -278,7 +278,7 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run, a_r
     left, busy = tmp_path / f".out.partial-{dead.pid}", tmp_path / f".out.partial-{os.getppid()}"
     left.mkdir()
     busy.mkdir()
-    run(a_request, tmp_path / "out")
+    run.generate(a_request, tmp_path / "out")
     assert not left.exists()
     assert busy.exists()
 
