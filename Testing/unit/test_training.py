@@ -15,6 +15,7 @@ from sketch2ct.data.shapes import sample
 from sketch2ct.engine import Engine
 from sketch2ct.errors import BadRequest
 from sketch2ct.request import GenerationRequest
+from sketch2ct.training.autoencoder_stage import CropBatches
 from sketch2ct.training.loop import Average, rate
 from sketch2ct.training.run import read_recipe, train
 from sketch2ct.training.volume_stage import label_subset, mirror_order
@@ -47,7 +48,7 @@ RECIPE = {
         "dice_weight": 0.0,
         "weights": {},
     },
-    "autoencoder": QUICK | {"network": {"channels": [16, 16], "blocks": 1, "latent": 4}, "crop": 48, "kl_weight": 1e-5},
+    "autoencoder": QUICK | {"network": {"channels": [16, 16], "blocks": 1, "latent": 4}, "crop": 32, "kl_weight": 1e-5},
     "volume": QUICK
     | {
         "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8},
@@ -132,6 +133,12 @@ def test_the_average_forgets_its_random_start():
     for n in range(200):
         value = average(value, torch.ones(1), n)
     assert float(value) > 0.99
+
+
+def test_scans_smaller_than_the_crop_are_refused_not_waited_for(trained):
+    scans = load_scans(trained / "run" / "cache" / "scansTr")
+    with pytest.raises(BadRequest, match="smaller crop"):
+        CropBatches(scans, {"crop": 64, "batch": 1}, 0)
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones():

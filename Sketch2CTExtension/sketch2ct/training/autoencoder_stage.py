@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..data.scans import Scan
+from ..errors import BadRequest
 from ..networks.autoencoder import HU_SCALE, AutoencoderSize, CTAutoencoder
 from .loop import Stage
 
@@ -28,7 +29,12 @@ class CropBatches(IterableDataset):
     """Endless batches of HU and known voxels, each (N, 1, c, c, c) float32."""
 
     def __init__(self, scans: list[Scan], settings: dict[str, Any], seed: int) -> None:
-        self.scans, self.settings, self.seed = scans, settings, seed
+        size = settings["crop"]
+        self.scans = [scan for scan in scans if min(scan.hu.shape) >= size and scan.known.any()]
+        if not self.scans:
+            reason = f"No scan is {size} voxels wide, deep and tall, as the autoencoder's crop is."
+            raise BadRequest(reason, "Set a smaller crop in the recipe.")
+        self.settings, self.seed = settings, seed
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
@@ -36,10 +42,13 @@ class CropBatches(IterableDataset):
         while True:
             hu: list[np.ndarray] = []
             known: list[np.ndarray] = []
+            tries = 0
             while len(hu) < self.settings["batch"]:
+                tries += 1
                 scan = self.scans[int(rng.integers(len(self.scans)))]
                 window = random_crop(scan.hu.shape, size, rng)
-                if scan.hu[window].shape != size or scan.known[window].mean() < 0.5 or (scan.hu[window] > -300).mean() < 0.1:
+                dull = scan.known[window].mean() < 0.5 or (scan.hu[window] > -300).mean() < 0.1
+                if dull and tries < 100:  # mostly air or not stored; when there is little else, it must do
                     continue
                 turn = (slice(None, None, int(rng.choice([-1, 1]))),)
                 hu.append(scan.hu[window][turn].astype(np.float32))
