@@ -3,6 +3,7 @@
     <name>/configs/metadata.json   vocabulary, frame, network arguments, text encoder and its hash, training data, code version
            models/*.safetensors    fp16 weights
            docs/README.md          model card
+           guide.nii.gz, .json     average anatomy of the training cases on the frame, and its names (optional)
            LICENSE                 of the weights
            SHA256SUMS              of every other file
 """

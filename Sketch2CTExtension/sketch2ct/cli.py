@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import BadRequest, BundleCorrupt, BundleMissing, Cancelled, Sketch2CTError, WriteFailed
+from .request import NONE
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # typer brings its own click, or uses the installed one
 
@@ -51,6 +52,7 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Instead of the request's.")] = None,
     samples: Annotated[int | None, typer.Option(help="How many different results.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly to follow the request.")] = None,
+    mask_only: Annotated[bool, typer.Option("--mask-only", help="Stop after the mask; no CT.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result in OUT.")] = False,
     scene: Annotated[bool, typer.Option("--scene", help="Also write scene.mrb for 3D Slicer.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write preview.png.")] = False,
@@ -60,6 +62,7 @@ def generate(
     from .intake import check, read_request
 
     changes = {
+        "volume_generator": NONE if mask_only else None,
         "bundle": bundle,
         "device": device,
         "steps": steps,
@@ -68,6 +71,8 @@ def generate(
         "guidance": guidance,
     }
     asked = read_request(request).with_changes(**changes)
+    if asked.volume_generator == NONE and (scene or preview):
+        raise BadRequest("A scene and a preview need a CT, and only the mask is asked for.", "Leave --scene and --preview out.")
     check(asked, out, replace=replace)
     with run_progress() as progress:
         from .engine import Engine
@@ -215,12 +220,15 @@ def worker() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False) -> None:
     """Look for everything that a run needs; exit status 1 when something is missing."""
+    from .doctor import as_json as to_json
     from .doctor import examine
 
     findings = examine()
-    for item in findings:
+    if as_json:
+        typer.echo(to_json(findings))
+    for item in [] if as_json else findings:
         typer.echo(f"{'ok     ' if item.ok else 'MISSING'} {item.name:<14} {item.detail}")
     raise typer.Exit(0 if all(item.ok for item in findings) else 1)
 

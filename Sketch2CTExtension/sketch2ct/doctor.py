@@ -1,11 +1,12 @@
-"""Is everything here that a run needs? One finding a line."""
+"""Is everything here that a run needs? Answers also where hardly anything is installed."""
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +14,10 @@ from pathlib import Path
 from . import __version__, bundle
 from .errors import Sketch2CTError
 
-PACKAGES = ("torch", "monai", "transformers", "safetensors", "numpy", "scipy", "scikit-image", "nibabel")
+PACKAGES = (
+    *("torch", "monai", "einops", "transformers", "safetensors"),
+    *("numpy", "scipy", "scikit-image", "nibabel", "typer", "rich"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ def examine() -> list[Finding]:
     good = (3, 10) <= sys.version_info[:2] <= (3, 13)
     found = [Finding("sketch2ct", True, __version__), Finding("python", good, platform.python_version())]
     found += [_package(name) for name in PACKAGES]
-    if next(item for item in found if item.name == "torch").ok:
+    if all(item.ok for item in found if item.name in ("torch", "transformers", "safetensors")):
         found += _devices()
         found.append(_asked("text encoder", _text_encoder))
     folders = bundle.available()
@@ -38,6 +42,11 @@ def examine() -> list[Finding]:
     if not folders:
         found.append(Finding("bundles", False, "none installed; use 'sketch2ct bundles install FILE'"))
     return found
+
+
+def as_json(findings: list[Finding]) -> str:
+    """One JSON object: `{"findings": [{"name", "ok", "detail"}, ...]}`."""
+    return json.dumps({"findings": [asdict(item) for item in findings]}, ensure_ascii=False)
 
 
 def _package(name: str) -> Finding:
@@ -48,8 +57,10 @@ def _package(name: str) -> Finding:
 
 
 def _devices() -> list[Finding]:
-    from .devices import describe_devices
-
+    try:
+        from .devices import describe_devices
+    except (ImportError, OSError) as error:  # a damaged installation, or a library of the driver is missing
+        return [Finding("devices", False, f"torch does not start: {error}")]
     return [Finding(f"device {item['name']}", True, _device(item)) for item in describe_devices()]
 
 
@@ -63,6 +74,8 @@ def _asked(name: str, question: Callable[[], str]) -> Finding:
         return Finding(name, True, question())
     except Sketch2CTError as error:
         return Finding(name, False, str(error))
+    except (ImportError, OSError) as error:
+        return Finding(name, False, f"{type(error).__name__}: {error}")
 
 
 def _bundle(folder: Path) -> str:

@@ -22,10 +22,10 @@ from .generation import MaskCondition, MaskGenerator, Progress, VolumeGenerator
 from .imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume
 from .metering import Meter
 from .quality import readout
-from .request import GenerationRequest
+from .request import NONE, GenerationRequest
 
-# Which part of one sample's time each stage takes: measured on two CPU cores for the sample request, mask 0.75 s, CT 1.7 s, warm.
-SPANS = {"load": (0.0, 0.05), "mask": (0.05, 0.32), "volume": (0.32, 0.97), "write": (0.97, 1.0)}
+# Shares of one sample's time: measured on two CPU cores for the sample request, mask 0.75 s, CT 1.7 s, warm.
+SHARES = {"load": 0.05, "mask": 0.27, "volume": 0.65, "write": 0.03}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
 
@@ -57,13 +57,14 @@ class Engine:
         with results.staged(out, replace=replace, voxels=voxels) as folder, _memory_errors(device), _deterministic():
             for number, name in enumerate(names):
                 single = request.with_changes(seed=sample_seed(request.seed, number), samples=1)
-                share = _share(progress, number, request.samples, started)
+                share = _share(progress, number, request, started)
                 meter = Meter(device)
                 result = self._sample(single, plan, chosen, device, share, meter)
                 share("write", 0, 1)
                 with meter.stage("write"):
                     request_bytes = results.write_images(folder / name, result)
-                quality = readout(result.labels, result.ct, single, chosen.metadata, made=plan.structures)
+                judged = plan.structures or tuple(name for name in result.labels.names.values() if result.labels.has(name))
+                quality = readout(result.labels, result.ct, single, chosen.metadata, made=judged)
                 facts = _provenance(chosen, device, meter) | {"seed": single.seed, "sample": number + 1}
                 facts |= {"request_sha256": hashlib.sha256(request_bytes).hexdigest(), "quality": quality}
                 results.write_manifest(folder / name, facts)
@@ -79,23 +80,33 @@ class Engine:
         progress: Progress,
         meter: Meter,
     ) -> results.Result:
-        """Both stages of one sample."""
-        progress("load", 0, 1)
+        """The stages of one sample that are asked for."""
+        progress("load", 0, 2)
         with meter.stage("load"):
             mask_generator = self._get("mask", self._masks, request.mask_generator, chosen, device)
+            progress("load", 1, 2)
             volume_generator = self._get("volume", self._volumes, request.volume_generator, chosen, device)
-        progress("load", 1, 1)
+        progress("load", 2, 2)
         sketches, steps = tuple(request.sketches), request.steps
-        condition = MaskCondition(plan.structures, sketches, request.description, plan.grid, plan.context, steps, request.guidance)
-        with meter.stage("mask"), torch.no_grad():
-            made = mask_generator.generate(condition, stage_rng(request.seed, "mask"), progress)
-            labels = compose(made, plan, chosen.metadata["structures"])
+        order = chosen.metadata["structures"]
+        if mask_generator is None:
+            labels = compose(None, plan, order)
+        else:
+            condition = MaskCondition(plan.structures, sketches, request.description, plan.grid, plan.context, steps, request.guidance)
+            with meter.stage("mask"), torch.no_grad():
+                made = mask_generator.generate(condition, stage_rng(request.seed, "mask"), progress)
+                labels = compose(made, plan, order)
+        if volume_generator is None:
+            return results.Result(labels, None, request)
         with meter.stage("volume"), torch.no_grad():
             rng = stage_rng(request.seed, "volume")
             ct = volume_generator.generate(labels, request.description, rng, progress, steps=steps)
         return results.Result(labels, _checked(ct, plan), request)
 
     def _get(self, stage: str, load: Callable, name: str, chosen: bundle.Bundle, device: torch.device) -> Any:
+        """The generator of a stage, loaded once; None for the name "none"."""
+        if name == NONE:
+            return None
         key = (chosen.digest, stage, name, str(device))
         if key not in self._loaded:
             kept = {k: v for k, v in self._loaded.items() if k[1] != stage}  # one of each stage: memory is for the work
@@ -118,13 +129,13 @@ def _hashed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1  # 63 bits: a request's seed limit
 
 
-def compose(made: LabelVolume, plan: framing.Plan, order: list[str]) -> LabelVolume:
+def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> LabelVolume:
     """Made structures and context as one uint8 map with the bundle's values; the context wins where both are."""
-    if made.array.shape != plan.grid.shape:
+    if made is not None and made.array.shape != plan.grid.shape:
         raise Sketch2CTError(f"The mask generator returned {made.array.shape} voxels instead of {plan.grid.shape}.")
     array = np.zeros(plan.grid.shape, dtype=np.uint8)
     names: dict[int, str] = {}
-    layers = [(made, name) for name in plan.structures]
+    layers = [(made, name) for name in plan.structures] if made is not None else []
     if plan.context is not None:
         layers += [(plan.context, name) for name in plan.context.names.values() if plan.context.has(name)]
     for source, name in layers:
@@ -143,17 +154,26 @@ def _checked(ct: CTVolume, plan: framing.Plan) -> CTVolume:
     return CTVolume(np.clip(np.round(array), HU_MIN, HU_MAX).astype(np.int16), plan.grid)
 
 
-def _share(progress: Progress, number: int, samples: int, started: float) -> Progress:
+def spans(request: GenerationRequest) -> dict[str, tuple[float, float]]:
+    """Which part (from, to) of one sample's time each stage takes that the request asks for."""
+    left_out = {"mask": request.mask_generator, "volume": request.volume_generator}
+    shares = {stage: share for stage, share in SHARES.items() if left_out.get(stage) != NONE}
+    ends = np.cumsum(list(shares.values())) / sum(shares.values())
+    starts = [0.0, *ends[:-1].tolist()]
+    return {stage: (start, end) for stage, start, end in zip(shares, starts, ends.tolist(), strict=True)}
+
+
+def _share(progress: Progress, number: int, request: GenerationRequest, started: float) -> Progress:
     """The progress of sample `number` as a part of the whole run, with the same cancel button."""
 
     def report(stage: str, step: int, steps: int, fraction: float, _eta: float | None) -> None:
-        whole = (number + fraction) / samples
+        whole = (number + fraction) / request.samples
         eta = (time.monotonic() - started) * (1 - whole) / whole if whole > 0.02 else None
         if progress.report is not None:
             progress.report(stage, step, steps, whole, eta)
 
     share = Progress(report=report, cancel=progress.cancel)
-    share.plan(SPANS)
+    share.plan(spans(request))
     return share
 
 

@@ -18,7 +18,7 @@ from .errors import BadRequest, BundleCorrupt
 from .geometry import Grid
 from .imaging import LabelVolume, read_image, read_labels
 from .naming import names_beside
-from .request import GenerationRequest, Sketch
+from .request import NONE, GenerationRequest, Sketch
 
 SPACING_MM = (0.3, 10.0)  # finer is beyond a CT scanner, coarser holds no organ
 MAX_VOXELS = 2**27  # 512 x 512 x 512
@@ -27,7 +27,7 @@ SNAP_MM = 0.001  # a NIfTI header holds float32; whole micrometres survive it
 
 @dataclass(frozen=True)
 class Plan:
-    """What one request makes: `structures` in order, on `grid`, keeping `context` (same grid) when there is one."""
+    """What one request makes: `structures` in order (none for a given mask), on `grid`, keeping `context` (same grid) if any."""
 
     structures: tuple[str, ...]
     grid: Grid
@@ -37,9 +37,12 @@ class Plan:
 def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
     """Structures, grid and context of a request. Raises BadRequest, or BundleCorrupt when the metadata lack a frame."""
     context = read_context(request.context, metadata) if request.context is not None else None
-    structures = choose_structures(request, metadata, context)
     grid = choose_grid(request, metadata, context)
     check_grid(grid)
+    if request.mask_generator == NONE:
+        check_given(request, context)
+        return Plan((), grid, context)
+    structures = choose_structures(request, metadata, context)
     for sketch in request.sketches:
         check_inside(sketch, grid)
     if context is not None:
@@ -50,6 +53,15 @@ def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
                 "Remove that structure from the context, or from the request.",
             )
     return Plan(structures, grid, context)
+
+
+def check_given(request: GenerationRequest, context: LabelVolume | None) -> None:
+    """Raises BadRequest when the mask to make a CT from holds nothing, or lacks what is sketched beside it."""
+    if context is None or not context.array.any():
+        raise BadRequest("The mask to make a CT from is empty.", "Choose a segmentation that holds a structure.")
+    for name in request.structures():
+        if not context.has(name):
+            raise BadRequest(f"The {name} is sketched, but the given mask lacks it.", "Remove the sketch, or choose another mask.")
 
 
 def choose_structures(request: GenerationRequest, metadata: dict[str, Any], context: LabelVolume | None = None) -> tuple[str, ...]:

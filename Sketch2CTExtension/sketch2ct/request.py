@@ -21,6 +21,7 @@ from .errors import BadRequest
 from .geometry import Grid, Plane, Points, polyline_length
 
 MEANINGS = ("cross_section", "silhouette")
+NONE = "none"  # in place of a generator: that stage is left out
 MAX_TEXT = 4000  # characters; a description is a sentence or two
 MAX_POINTS = 20000  # per stroke
 MAX_COORDINATE_MM = 5000.0
@@ -85,7 +86,11 @@ def _stroke(points: Any, where: str) -> Points:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What to make. `grid` None means the bundle's own frame, placed so that the sketched structure sits where the strokes are."""
+    """What to make.
+
+    `grid` None means the bundle's own frame, placed so that the sketched structure sits where the strokes are. With
+    `volume_generator` "none" the mask alone is made; with `mask_generator` "none" a CT is made from `context` as it is.
+    """
 
     sketches: list[Sketch] = field(default_factory=list)
     description: str = ""
@@ -107,7 +112,9 @@ class GenerationRequest:
             raise BadRequest(
                 f"The description has {len(self.description)} characters; the limit is {MAX_TEXT}.", "A few sentences are enough."
             )
-        if not self.sketches and not self.description.strip():
+        if self.mask_generator == NONE:
+            self._check_given_mask()
+        elif not self.sketches and not self.description.strip():
             raise BadRequest("The request has neither a sketch nor a description.", "Draw an outline, or describe a structure.")
         if not isinstance(self.device, str) or not (self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")):
             raise BadRequest(f"Unknown device {self.device!r}.", "Use auto, cpu, cuda, or cuda:N.")
@@ -121,6 +128,12 @@ class GenerationRequest:
                 raise BadRequest(f"'{name}' must be a plain name, not {value!r}.")
         if self.context is not None and not isinstance(self.context, str):
             raise BadRequest("'context' must be the path of a label map, or null.")
+
+    def _check_given_mask(self) -> None:
+        if self.volume_generator == NONE:
+            raise BadRequest("Both stages are left out.", "Name a mask generator, a volume generator, or both.")
+        if self.context is None:
+            raise BadRequest("No mask is to be made, and none is given.", "Give a label map as the context, or name a mask generator.")
 
     def structures(self) -> list[str]:
         """The sketched structures, in order, each once."""

@@ -40,10 +40,10 @@ _REASONS = {
 
 @dataclass
 class Result:
-    """One generated sample, ready to be written."""
+    """One generated sample, ready to be written; `ct` is None when the mask alone was asked for."""
 
     labels: LabelVolume
-    ct: CTVolume
+    ct: CTVolume | None
     request: GenerationRequest
 
 
@@ -166,7 +166,8 @@ def write_images(folder: Path, result: Result) -> bytes:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / "labels.nii.gz", result.labels.array, result.labels.grid)
-        write_image(folder / "ct.nii.gz", result.ct.array, result.ct.grid)
+        if result.ct is not None:
+            write_image(folder / "ct.nii.gz", result.ct.array, result.ct.grid)
         names = {str(value): name for value, name in sorted(result.labels.names.items())}
         _write_json(folder / "labels.json", names)
         result.request.write(folder / "request.json")

@@ -5,11 +5,13 @@ In, one object a line, at most MAX_LINE bytes:
     {"type": "cancel", "id": ID}          also takes a job back that still waits
     {"type": "shutdown"}                  ends after the running job is cancelled; so does the end of input
 Out:
-    {"type": "ready", "protocol": 1, "versions": {...}, "devices": [...], "bundles": [...]}
+    {"type": "ready", "protocol": 1, "pid": PID, "versions": {...}, "devices": [...], "bundles": [...]}
     {"type": "progress", "id", "stage", "step", "steps", "fraction", "eta_s"}       eta_s may be null
     {"type": "result", "id", "folder", "samples": [FOLDER, ...]}
     {"type": "error", "id", "code", "message", "hint"}          id null when the line had none
 ID is a string or a whole number. Codes: CODES. Jobs run one after another, in the order of their lines.
+PID is this process's own number: the client may have started it through a launcher.
+A job that does not stop within GRACE_S seconds of the end of the input is given up, and the process ends with status 1.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +38,10 @@ from .request import GenerationRequest
 
 MAX_LINE = 16 * 2**20
 CODES = ("bad_request", "out_of_memory", "bundle_missing", "bundle_corrupt", "cancelled", "internal")
+GRACE_S = 5.0
 _PROGRESS_EVERY_S = 0.1
+_POLL_S = 0.02
+_NICENESS = 5  # below the desktop's own work, which must stay fluid
 _KEYS = {"generate": {"id", "request", "out"}, "cancel": {"id"}, "shutdown": set()}
 
 
@@ -203,14 +211,64 @@ def _reporter(job: Job, outlet: Outlet) -> Progress:
     return Progress(report=report, cancel=job.cancel)
 
 
-def work(engine: Any, jobs: Jobs, outlet: Outlet) -> None:
+class Preload(threading.Thread):
+    """Imports, while the worker waits for its first job, what that job would have to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+
+    def run(self) -> None:
+        """Import; what fails is told by the job that needs it."""
+        from . import masks, volumes
+
+        # Torch imports the first when determinism is asked for, transformers the second for its model class.
+        names = ["torch._inductor.config", "transformers.models.bert.modeling_bert"]
+        names += [f"{package.__name__}.{name}" for package in (masks, volumes) for name in package.GENERATORS]
+        for name in names:
+            try:
+                import_module(name)
+            except Exception as error:
+                print(f"not loaded ahead: {name}: {error}", file=sys.stderr)
+
+    def wait(self, job: Job, progress: Progress) -> None:
+        """Until everything is here. Raises Cancelled at once when the job is cancelled, which an import would not."""
+        progress("load", 0, 1)
+        while self.is_alive():
+            if job.cancel.wait(_POLL_S):
+                raise Cancelled()
+
+
+@contextmanager
+def _cancellable(job: Job) -> Iterator[None]:
+    """Cancels between the layers of a network too: one step, or the decoding, of a large frame takes seconds on a CPU."""
+    if "torch" not in sys.modules:  # an engine without networks
+        yield
+        return
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    def check(*_: Any) -> None:
+        if job.cancel.is_set():
+            raise Cancelled()
+
+    hook = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def work(engine: Any, jobs: Jobs, outlet: Outlet, preload: Preload | None = None) -> None:
     """Run jobs until the end. An unforeseen fault ends its job with the code `internal`, not the worker."""
     while (job := jobs.take()) is not None:
         try:
             if job.cancel.is_set():
                 raise Cancelled()
             request = GenerationRequest.from_dict(job.request)
-            samples = engine.generate(request, job.out, _reporter(job, outlet), replace=job.replace)
+            progress = _reporter(job, outlet)
+            if preload is not None:
+                preload.wait(job, progress)
+            with _cancellable(job):
+                samples = engine.generate(request, job.out, progress, replace=job.replace)
             outlet.send("result", id=job.id, folder=str(job.out), samples=[str(path) for path in samples])
         except Sketch2CTError as error:
             outlet.error(job.id, error)
@@ -233,21 +291,45 @@ def bundles() -> list[dict[str, Any]]:
     return found
 
 
-def run(engine: Any = None) -> None:
-    """Serve stdin and stdout until the input ends. `engine` is anything with Engine's `generate`."""
+def run(engine: Any = None, about: dict[str, Any] | None = None) -> None:
+    """Serve stdin and stdout until the input ends. `engine` is anything with Engine's `generate`; `about` is then what
+    `ready` says of it (versions, devices, bundles).
+    """
     # What a library prints must not mix with the protocol, which takes a copy of stdout; stdout itself becomes stderr.
     outlet = Outlet(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    from .devices import describe_devices
-    from .engine import Engine, versions
-
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
+    about = about or _about()
     jobs = Jobs()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: jobs.end())
-    outlet.send("ready", protocol=PROTOCOL_VERSION, versions=versions(), devices=describe_devices(), bundles=bundles())
-    reader = threading.Thread(target=read_lines, args=(sys.stdin.buffer, jobs, outlet), daemon=True)
-    reader.start()
-    work(engine or Engine(), jobs, outlet)
+    outlet.send("ready", protocol=PROTOCOL_VERSION, pid=os.getpid(), **about)
+    preload = Preload() if engine is None else None
+    if preload is not None:
+        preload.start()
+    threading.Thread(target=_listen, args=(jobs, outlet), daemon=True).start()
+    work(engine or _engine(), jobs, outlet, preload)
     sys.stderr.flush()
     os._exit(0)  # the reader may still wait for a line that never comes
+
+
+def _about() -> dict[str, Any]:
+    from .devices import describe_devices
+    from .engine import versions
+
+    return {"versions": versions(), "devices": describe_devices(), "bundles": bundles()}
+
+
+def _engine() -> Any:
+    from .engine import Engine
+
+    return Engine()
+
+
+def _listen(jobs: Jobs, outlet: Outlet) -> None:
+    """Read until the end, then see that this process ends too: nobody is left to end it."""
+    read_lines(sys.stdin.buffer, jobs, outlet)
+    time.sleep(GRACE_S)
+    os._exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from headless_slicer import HeadlessSlicer, bootstrap
 
+if TYPE_CHECKING:
+    from headless_slicer.desktop import Desktop
+
 
 @pytest.fixture
 def slicer_app(tmp_path: Path) -> Iterator[HeadlessSlicer]:
@@ -22,4 +26,18 @@ def slicer_app(tmp_path: Path) -> Iterator[HeadlessSlicer]:
     folder.mkdir()
     app = bootstrap(folder)
     yield app
+    app.close()
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    """A fresh application with main window, module panel, slice views and 3D view."""
+    folder = tmp_path / "slicer-temporary"
+    folder.mkdir()
+    app = bootstrap(folder, qt=True)
+    from headless_slicer.desktop import Desktop
+
+    desktop = Desktop(app)
+    yield desktop
+    desktop.close()
     app.close()

@@ -93,7 +93,8 @@ def job(name, out, **changes):
 
 def test_ready_says_who_it_is(quick):
     (ready,) = quick.ready
-    assert set(ready) == {"type", "protocol", "versions", "devices", "bundles"} and ready["protocol"] == 1
+    assert set(ready) == {"type", "protocol", "pid", "versions", "devices", "bundles"} and ready["protocol"] == 1
+    assert ready["pid"] == quick.process.pid and os.getpriority(os.PRIO_PROCESS, ready["pid"]) == os.nice(0) + 5
     assert {"sketch2ct", "torch", "python"} <= set(ready["versions"]) and ready["devices"][0]["name"] == "cpu"
     bundle = next(item for item in ready["bundles"] if item["name"] == "headneck")
     assert "mandible" in bundle["structures"] and bundle["frame"]["spacing"] == [3.0, 3.0, 3.0]
@@ -185,6 +186,51 @@ def test_the_end_cancels_the_running_job_and_leaves_nothing(slow, tmp_path, how)
     errors = [event for event in slow.ended() if event["type"] == "error"]
     assert [(error["id"], error["code"]) for error in errors] == [(1, "cancelled"), (2, "cancelled")]
     assert not list(tmp_path.iterdir())
+
+
+def test_no_job_outlives_the_end_of_the_input(shelf, tmp_path):
+    program = (
+        "import time; from pathlib import Path; import fake_backend; from sketch2ct import worker\n"
+        "class Deaf(fake_backend.EllipsoidMasks):\n"
+        "    def generate(self, *a):\n"
+        "        time.sleep(300)\n"
+        "worker.GRACE_S = 1.0\n"
+        f"worker.run(fake_backend.engine(Path({str(shelf)!r}), masks=Deaf()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROGRAM.parent), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, env=environment, cwd=tmp_path) as process:
+        process.stdin.write(json.dumps(job("a", tmp_path / "out")).encode() + b"\n")
+        process.stdin.flush()
+        while b'"load", "step": 2' not in process.stdout.readline():
+            pass
+        process.stdin.close()
+        begin = time.monotonic()
+        assert process.wait(PATIENCE_S) == 1 and 0.9 < time.monotonic() - begin < 5
+
+
+def test_a_cancel_comes_between_the_layers_of_a_network(shelf, tmp_path):
+    program = (
+        "import time; from pathlib import Path; import fake_backend; from sketch2ct import worker\n"
+        "class Layered(fake_backend.EllipsoidMasks):\n"
+        "    def generate(self, *a):\n"
+        "        import torch\n"
+        "        net = torch.nn.Sequential(*[torch.nn.Identity() for _ in range(3000)])\n"
+        "        for layer in net: layer.register_forward_hook(lambda *_: time.sleep(0.1))\n"
+        "        net(torch.zeros(1))\n"
+        f"worker.run(fake_backend.engine(Path({str(shelf)!r}), masks=Layered()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROGRAM.parent), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, env=environment, cwd=tmp_path) as process:
+        process.stdin.write(json.dumps(job("a", tmp_path / "out")).encode() + b"\n")
+        process.stdin.flush()
+        while b'"load", "step": 2' not in process.stdout.readline():
+            pass
+        process.stdin.write(b'{"type": "cancel", "id": "a"}\n')
+        process.stdin.flush()
+        begin = time.monotonic()
+        assert json.loads(process.stdout.readline())["code"] == "cancelled" and time.monotonic() - begin < 2
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_what_others_print_cannot_reach_the_protocol(shelf, tmp_path):

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from skimage.measure import marching_cubes, mesh_surface_area
 
 Array = NDArray[np.float64]
 
@@ -168,6 +167,8 @@ def _surface_areas(inside: NDArray[np.bool_], axes: Array, volume: float) -> tup
 
 def _smoothed_area(inside: NDArray[np.bool_], axes: Array, sigma: Array) -> float:
     """Area in mm² of the mask's surface after a Gaussian of `sigma` voxels, at the level that keeps its volume."""
+    from skimage.measure import marching_cubes, mesh_surface_area  # not in Slicer, which reads descriptions but measures no mask
+
     block = np.maximum(1, sigma // 2).astype(int)  # a wide Gaussian leaves nothing that needs every voxel
     before = np.ceil(2.5 * sigma).astype(int) + block
     blocks = -(-(np.array(inside.shape) + 2 * before) // block)

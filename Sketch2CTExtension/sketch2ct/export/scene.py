@@ -6,7 +6,6 @@ labels as a segmentation and each stroke as a markups curve. The same result giv
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
@@ -22,6 +21,7 @@ from ..anatomy import resolve, vocabulary
 from ..errors import BadRequest
 from ..geometry import Points, polyline_length
 from ..imaging import LabelVolume, read_ct, read_labels
+from ..provenance import attributes, read_json
 from ..request import GenerationRequest, Sketch
 from . import mrml
 from .nrrd import write_segmentation
@@ -53,12 +53,12 @@ def write_scene(result_dir: Path, out: Path) -> Path:
     """Write the result in `result_dir` as the Slicer scene `out` (`.mrb`) and return its path. Raises BadRequest."""
     result_dir, out = Path(result_dir), Path(out)
     request = GenerationRequest.read(result_dir / "request.json")
-    names = {int(value): resolve(name) for value, name in _read_json(result_dir / "labels.json").items()}
+    names = {int(value): resolve(name) for value, name in read_json(result_dir / "labels.json").items()}
     labels = read_labels(result_dir / "labels.nii.gz", names)
     if not read_ct(result_dir / "ct.nii.gz").grid.matches(labels.grid):
         raise BadRequest(f"The CT and the labels in {result_dir} are not on the same grid.", "Generate it again.")
     curves = _curves(request)
-    text = mrml.scene(_elements(labels, request, curves, _provenance(result_dir, request)))
+    text = mrml.scene(_elements(labels, request, curves, attributes(result_dir, request)))
     with TemporaryDirectory() as scratch:
         segmentation = Path(scratch) / "labels.seg.nrrd"
         write_segmentation(segmentation, labels)
@@ -78,8 +78,8 @@ def _elements(
     elements = mrml.volume(_VOLUME, "SYNTHETIC CT", _CT_FILE, provenance)
     elements += mrml.segmentation(_SEGMENTATION, "SYNTHETIC segmentation", _LABELS_FILE, _VOLUME, provenance)
     for curve in curves:
-        attributes = {"Sketch2CT.structure": curve.sketch.structure, "Sketch2CT.meaning": curve.sketch.meaning}
-        elements += mrml.curve(curve.node_id, curve.name, curve.file, curve.closed, attributes)
+        marks = {"Sketch2CT.structure": curve.sketch.structure, "Sketch2CT.meaning": curve.sketch.meaning}
+        elements += mrml.curve(curve.node_id, curve.name, curve.file, curve.closed, marks)
     low, high = _box(labels)
     whole = float(np.ptp(labels.grid.corners(), axis=0).max())
     width = min(1.05 * whole, _ROOM * float((high - low).max()) + 20)
@@ -133,31 +133,6 @@ def _markups(curve: _Curve) -> bytes:
     markups: dict[str, Any] = {"type": "ClosedCurve" if curve.closed else "Curve", "locked": True}
     markups |= {"coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
     return json.dumps({"@schema": _MARKUPS_SCHEMA, "markups": [markups]}, indent=1).encode("utf-8")
-
-
-def _provenance(result_dir: Path, request: GenerationRequest) -> dict[str, str]:
-    """Where the result comes from, as node attributes: request, seed, bundle, and the manifest's versions."""
-    digest = hashlib.sha256((result_dir / "request.json").read_bytes()).hexdigest()
-    values = {"synthetic": "true", "seed": str(request.seed), "bundle": request.bundle, "requestSHA256": digest}
-    values["description"] = request.description
-    if (result_dir / "manifest.json").is_file():
-        manifest = _read_json(result_dir / "manifest.json")
-        versions = manifest.get("versions")
-        if isinstance(versions, dict):
-            values |= {f"version.{key}": str(value) for key, value in versions.items()}
-        if "bundle_hash" in manifest:
-            values["bundleHash"] = str(manifest["bundle_hash"])
-    return {f"Sketch2CT.{key}": value for key, value in values.items()}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadRequest(f"Cannot read {path}: {error}.", "Give a complete result folder.") from error
-    if not isinstance(data, dict):
-        raise BadRequest(f"{path} must hold a JSON object.")
-    return data
 
 
 def _zip(out: Path, files: dict[str, bytes]) -> None:

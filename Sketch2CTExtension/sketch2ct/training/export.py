@@ -14,6 +14,7 @@ from ..data.nnunet import Dataset
 from ..masks.boxes import Boxes
 from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
 from . import prepare
+from .guide import average_anatomy, write_guide
 from .sizes import mask_size, volume_size
 
 CARDS = Path(__file__).parent / "recipes"
@@ -72,7 +73,10 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
     figures = _tables(report) if report else "Not measured yet."
     licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")
-    return bundle.save(out / "bundle" / name, metadata, weights, card.replace("{figures}", figures), licence)
+    folder = out / "bundle" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_guide(folder, average_anatomy(dataset, settings["train"], metadata))
+    return bundle.save(folder, metadata, weights, card.replace("{figures}", figures), licence)
 
 
 def _tables(report: Path) -> str:

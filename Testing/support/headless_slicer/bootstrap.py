@@ -11,13 +11,20 @@ from typing import Any
 import slicer
 import vtk
 
-from .io import CoreIOManager
+from .application import Application, Module
 
 # Name in slicer.modules -> class. Colors comes first: Volumes and Segmentations ask the application for it.
 _LOGICS = {
     "Colors": "vtkMRMLColorLogic",
     "Terminologies": "vtkSlicerTerminologiesModuleLogic",
     "Volumes": "vtkSlicerVolumesLogic",
+    "VolumeRendering": "vtkSlicerVolumeRenderingLogic",
+    "CropVolume": "vtkSlicerCropVolumeLogic",
+    "Data": "vtkSlicerDataModuleLogic",
+    "Models": "vtkSlicerModelsLogic",
+    "Tables": "vtkSlicerTablesLogic",
+    "Texts": "vtkSlicerTextsLogic",
+    "Transforms": "vtkSlicerTransformLogic",
     "Markups": "vtkSlicerMarkupsLogic",
     "Segmentations": "vtkSlicerSegmentationsModuleLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
@@ -25,44 +32,15 @@ _LOGICS = {
     "Units": "vtkSlicerUnitsLogic",
     "ViewControllers": "vtkSlicerViewControllersLogic",
 }
-_IN_HIERARCHY = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsNode")
-
-
-class Module:
-    """What `slicer.modules.<name>` offers."""
-
-    def __init__(self, name: str, logic: Any = None) -> None:
-        self.name = name
-        self._logic = logic
-
-    def logic(self) -> Any:
-        return self._logic
-
-
-class Application:
-    """What `slicer.app` offers, as far as `slicer.util` and our code use it."""
-
-    applicationName = "Slicer"
-
-    def __init__(self, scene: Any, app_logic: Any, temporary_path: Path) -> None:
-        self.temporaryPath = str(temporary_path)
-        self._scene, self._logic = scene, app_logic
-        self._io = CoreIOManager(scene, app_logic, temporary_path)
-
-    def mrmlScene(self) -> Any:
-        return self._scene
-
-    def applicationLogic(self) -> Any:
-        return self._logic
-
-    def coreIOManager(self) -> CoreIOManager:
-        return self._io
-
-    def layoutManager(self) -> None:
-        return None
-
-    def mainWindow(self) -> None:
-        return None
+_IN_HIERARCHY = (
+    "vtkMRMLVolumeNode",
+    "vtkMRMLSegmentationNode",
+    "vtkMRMLMarkupsNode",
+    "vtkMRMLModelNode",
+    "vtkMRMLTransformNode",
+    "vtkMRMLTableNode",
+    "vtkMRMLTextNode",
+)
 
 
 @dataclass
@@ -75,13 +53,17 @@ class HeadlessSlicer:
 
     def close(self) -> None:
         """End it: no observer of ours outlives it, since VTK cannot call one while Python is ending."""
+        self.app.end()
         self.scene.RemoveAllObservers()
         self.scene.Clear(1)
         slicer.mrmlScene = slicer.app = None
 
 
-def bootstrap(temporary_path: Path) -> HeadlessSlicer:
-    """Make a fresh scene and logics and put them into `slicer`. All temporary files go to `temporary_path`."""
+def bootstrap(temporary_path: Path, qt: bool = False) -> HeadlessSlicer:
+    """Make a fresh scene and logics and put them into `slicer`. All temporary files go to `temporary_path`.
+
+    With `qt` the modules `qt` and `ctk` exist afterwards, and `slicer` has what module files import from it.
+    """
     _errors_to_stderr()
     scene, app_logic = slicer.vtkMRMLScene(), slicer.vtkSlicerApplicationLogic()
     app_logic.SetMRMLScene(scene)  # adds the selection and interaction nodes
@@ -95,7 +77,20 @@ def bootstrap(temporary_path: Path) -> HeadlessSlicer:
     slicer.app = Application(scene, app_logic, temporary_path)
     _add_logics(scene, app_logic)
     _keep_hierarchy(scene)
+    slicer.selfTests = {}
+    if qt:
+        _start_qt(temporary_path)
     return HeadlessSlicer(scene, app_logic, slicer.app)
+
+
+def _start_qt(temporary_path: Path) -> None:
+    from . import compat, qtshim
+
+    qt = qtshim.install()
+    compat.install()
+    qt.QSettings.setDefaultFormat(qt.QSettings.IniFormat)
+    for scope in (qt.QSettings.UserScope, qt.QSettings.SystemScope):
+        qt.QSettings.setPath(qt.QSettings.IniFormat, scope, str(temporary_path / "settings"))
 
 
 def _errors_to_stderr() -> None:
@@ -137,6 +132,8 @@ def _keep_hierarchy(scene: Any) -> None:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def on_removed(_scene: Any, _event: str, node: Any) -> None:
+        if scene.IsClosing():  # the hierarchy goes too; asking for it now would make another
+            return
         item = hierarchy().GetItemByDataNode(node) if listed(node) else 0
         if item:
             hierarchy().RemoveItem(item, False, False)

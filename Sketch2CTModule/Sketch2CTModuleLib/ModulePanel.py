@@ -1,0 +1,131 @@
+"""The whole panel: makes the parts, ties the sections together, and follows the scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+import vtk
+
+from .AdvancedPanel import AdvancedPanel
+from .Canvas import Canvas
+from .DescribePanel import DescribePanel
+from .DrawPanel import DrawPanel
+from .EnvironmentPanel import EnvironmentPanel
+from .GeneratePanel import GeneratePanel
+from .Generation import Generation
+from .LayoutViews import LayoutViews
+from .ReviewPanel import ReviewPanel
+from .SketchBook import SketchBook
+from .SketchGuides import SketchGuides
+from .SketchPen import SketchPen
+from .ViewFitter import ViewFitter
+
+
+class ModulePanel:
+    """One panel for one scene at a time. `parameters` is None while no scene is open."""
+
+    def __init__(self, widget: Any, ui: Any, generation: Any = None, environment: Any = None) -> None:
+        self._widget, self._ui = widget, ui
+        self.parameters: Any = None
+        self._guiTag: Any = None
+        self._observed: Any = None
+        self.book = SketchBook(slicer.mrmlScene)
+        self._views = LayoutViews()
+        self.pen = SketchPen(self.book, self._views)
+        self._guides = SketchGuides(self.book, self._views)
+        self.generation = generation or Generation()
+        fitter = ViewFitter()
+        self.draw = DrawPanel(ui, self.book, self.pen, Canvas(slicer.mrmlScene), fitter)
+        self.describe = DescribePanel(ui)
+        self.advanced = AdvancedPanel(ui, self.generation, self._onBundle)
+        self.generate = GeneratePanel(ui, self.book, self.generation, self.advanced.resultsFolder)
+        self.review = ReviewPanel(ui, fitter, self.generate.generate)
+        self.environment = environment or EnvironmentPanel(ui)
+        self.environment.backendMustStop.connect(self.generation.backend.stop)
+        self.generation.finished.connect(self._onFinished)
+        self.pen.strokeDrawn.connect(self._onStroke)
+        self._shortcuts = self._makeShortcuts()
+
+    def setParameters(self, parameters: Any) -> None:
+        """Follow another parameter node. None, when the scene closes, lays the pen down and stops the run."""
+        self._release()
+        if parameters is None:
+            self.pen.setMode("off")
+            if self.generation.busy:
+                self.generation.cancel()
+        self.parameters = parameters
+        if parameters is not None:
+            self._guiTag = parameters.connectGui(self._widget)
+            node = parameters.parameterNode
+            self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        for section in (self.draw, self.describe, self.generate, self.review, self.advanced):
+            section.setParameters(parameters)
+
+    def enter(self) -> None:
+        """The user opens the module."""
+        for shortcut in self._shortcuts:
+            shortcut.enabled = True
+        self._guides.setShown(True)
+        self.environment.checkOnce()
+
+    def leave(self) -> None:
+        """The user goes to another module; a run goes on."""
+        self.draw.leave()
+        self._guides.setShown(False)
+        for shortcut in self._shortcuts:
+            shortcut.enabled = False
+
+    def close(self) -> None:
+        """Give everything back: observers, the pen, child processes, shortcuts."""
+        self._release()
+        self.describe.close()
+        self.review.close()
+        self.environment.close()
+        self.generation.close()
+        self.pen.cleanup()
+        self._guides.cleanup()
+        self._views.release()
+        self.book.cleanup()
+        for shortcut in self._shortcuts:
+            shortcut.enabled = False
+            shortcut.setParent(None)
+        self._shortcuts = []
+
+    def _release(self) -> None:
+        if self._observed is not None:
+            node, tag = self._observed
+            node.RemoveObserver(tag)
+            self._observed = None
+        if self.parameters is not None and self._guiTag is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self._guiTag = None
+
+    def _makeShortcuts(self) -> list[Any]:
+        window = slicer.util.mainWindow()
+        if window is None:
+            return []
+        made = []
+        for key, action in ((",", lambda: self.review.step(-1)), (".", lambda: self.review.step(1)), ("Esc", self.pen.escape)):
+            shortcut = qt.QShortcut(window)
+            shortcut.setKey(qt.QKeySequence(key))
+            shortcut.enabled = False
+            shortcut.connect("activated()", action)
+            made.append(shortcut)
+        return made
+
+    def _onParameters(self, *_unused: Any) -> None:
+        for section in (self.draw, self.describe, self.generate, self.advanced):
+            section.update()
+
+    def _onBundle(self) -> None:
+        self.draw.setParameters(self.parameters)
+
+    def _onStroke(self, *_unused: Any) -> None:
+        if self.environment.isReady:
+            self.generation.warmUp()
+
+    def _onFinished(self, run: Any) -> None:
+        self.draw.hideGuide()
+        self.review.showRun(run, [entry.toRequest() for entry in self.book.sketches()])

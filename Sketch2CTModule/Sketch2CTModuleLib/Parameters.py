@@ -1,0 +1,32 @@
+"""What the user has set: lives in the scene, is saved with it and comes back with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
+
+MAX_SEED = 2**31 - 1
+# Sampling steps asked for; None leaves them to the bundle.
+QUALITY_STEPS = {"draft": 4, "standard": None, "fine": 40}
+
+
+@parameterNodeWrapper
+class Parameters:
+    """The module's parameter node. Names of structures, bundles and generators are the backend's own."""
+
+    structure: str = "mandible"
+    meaning: Annotated[str, Choice(["cross_section", "silhouette"])] = "cross_section"
+    description: str
+    quality: Annotated[str, Choice(list(QUALITY_STEPS))] = "standard"
+    samples: Annotated[int, WithinRange(1, 20), Default(1)]
+    seed: Annotated[int, WithinRange(0, MAX_SEED), Default(0)]
+    maskFirst: bool = False
+    startMask: Optional[vtkMRMLSegmentationNode] = None  # noqa: UP045  the wrapper of Slicer 5.10 reads this spelling
+    frameVolume: Optional[vtkMRMLScalarVolumeNode] = None  # noqa: UP045
+    bundle: str = "headneck"
+    maskGenerator: str = "sketch2ct"
+    volumeGenerator: str = "sketch2ct"
+    device: str = "auto"
+    sample: Annotated[int, WithinRange(0, 19), Default(0)]

@@ -1,0 +1,60 @@
+"""Parameters and sketches -> the request that goes to the backend, and the name of the folder for its result."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from sketch2ct.anatomy import find
+from sketch2ct.geometry import Grid
+from sketch2ct.request import NONE, GenerationRequest, Sketch
+
+from .Parameters import QUALITY_STEPS
+
+
+def buildRequest(parameters: Any, sketches: list[Sketch], context: Path | None = None) -> GenerationRequest:
+    """The request that the parameters and sketches stand for; with `context`, a CT of that label map is asked for.
+
+    Raises BadRequest.
+    """
+    given = context is not None
+    return GenerationRequest(
+        sketches=sketches,
+        description=parameters.description.strip(),
+        grid=None if given or parameters.frameVolume is None else gridOf(parameters.frameVolume),
+        context=str(context) if given else None,
+        mask_generator=NONE if given else parameters.maskGenerator,
+        volume_generator=NONE if parameters.maskFirst and not given else parameters.volumeGenerator,
+        bundle=parameters.bundle,
+        seed=parameters.seed,
+        samples=parameters.samples,
+        steps=QUALITY_STEPS[parameters.quality],
+        device=parameters.device,
+    )
+
+
+def gridOf(volume: slicer.vtkMRMLVolumeNode) -> Grid:
+    """The voxel grid of a volume node, parent transforms included when they are linear; RAS mm."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    parent = volume.GetParentTransformNode()
+    if parent is not None and parent.IsTransformToWorldLinear():
+        toWorld = vtk.vtkMatrix4x4()
+        parent.GetMatrixTransformToWorld(toWorld)
+        vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+    shape = volume.GetImageData().GetDimensions()
+    return Grid(shape, np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)]))
+
+
+def resultName(request: GenerationRequest, now: float | None = None) -> str:
+    """A folder name that sorts by time and says what is inside, for example `20260131-142530-mandible-seed7`."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    named = request.structures() or find(request.description) or ["mask"]
+    what = "-".join(named) if len(named) < 3 else f"{named[0]}-and-{len(named) - 1}-more"
+    return f"{stamp}-{re.sub(r'[^a-z0-9_-]', '', what)}-seed{request.seed}"
