@@ -1,11 +1,14 @@
 # make demo   generate from the bundled sample sketch: the result folder, a Slicer scene and a picture, in demo-output/
 # make test   lint, type check and all tests
+# make bench  measure the module: pen, event loop, cancel, loading; figures also in BENCH
+# make screenshots  take the pictures of the module for the README
 # make venv   the environment of both, nothing else
 # Give VENV=/a/folder to put the environment elsewhere, PYTHON=python3.12 to choose the interpreter it is made from.
 
 VENV ?= .venv
 PYTHON ?= python3
 OUT ?= demo-output
+BENCH ?= module-bench.json
 
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint Resources/constraints.txt
@@ -15,7 +18,7 @@ TEST_READY := $(VENV)/.sketch2ct-test
 # Slicer's own classes draw off screen: without a display for Qt, and through EGL, which needs none.
 HEADLESS := QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
 
-.PHONY: demo test lint venv clean
+.PHONY: demo test lint bench screenshots venv clean
 
 demo: $(RUN_READY)
 	$(BIN)/sketch2ct generate Resources/Samples/mandible.json --bundle headneck --out $(OUT) --replace --scene --preview
@@ -26,6 +29,12 @@ test: lint
 lint: $(TEST_READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+bench: $(TEST_READY)
+	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/module_bench.py --out $(BENCH)
+
+screenshots: $(TEST_READY)
+	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/screenshots.py
 
 venv: $(TEST_READY)
 
@@ -50,5 +59,5 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf build dist $(OUT) .mypy_cache .pytest_cache .ruff_cache Sketch2CTExtension/*.egg-info
+	rm -rf build dist $(OUT) $(BENCH) .mypy_cache .pytest_cache .ruff_cache Sketch2CTExtension/*.egg-info
 	find Sketch2CTExtension Sketch2CTModule Testing -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -125,7 +125,7 @@ class Sketch2CTModuleLogic(ScriptedLoadableModuleLogic):
         """The scene's parameters."""
         from Sketch2CTModuleLib.Parameters import Parameters
 
-        return Parameters(ScriptedLoadableModuleLogic.getParameterNode(self))  # type: ignore[call-arg]  the wrapper takes a node
+        return Parameters(ScriptedLoadableModuleLogic.getParameterNode(self))  # type: ignore[call-arg]
 
 
 class Sketch2CTModuleTest(ScriptedLoadableModuleTest):

@@ -16,17 +16,19 @@ from .Installer import Installer
 from .Signal import Signal
 
 _WHEELS_SETTING = "Sketch2CT/wheels"
+_DEVICE = "device "  # how the findings about devices begin
 
 
 class EnvironmentPanel:
     """Ties the widgets of the section to the check and the installer.
 
-    `backendMustStop` is emitted before files are replaced that a running backend uses, and when another Python is chosen.
+    `devicesFound` gives what the check found to compute on, as `AdvancedPanel.setDevices` takes it. `backendMustStop` is
+    emitted before files are replaced that a running backend uses, and when another Python is chosen.
     """
 
     def __init__(self, ui: Any, check: Any = None, installer: Any = None) -> None:
         self._ui = ui
-        self.backendMustStop, self.readyChanged = Signal(), Signal()
+        self.backendMustStop, self.devicesFound = Signal(), Signal()
         self._check = check or EnvironmentCheck()
         self._installer = installer or Installer(self._check)
         self._log: list[str] = []
@@ -94,7 +96,9 @@ class EnvironmentPanel:
             self._ui.environmentSection.collapsed = False
         self._ui.checkButton.enabled = True
         self._ui.installButton.enabled = self._installer.state == "idle"
-        self.readyChanged.emit(ready)
+        devices = [{"name": item.name.removeprefix(_DEVICE), "label": item.detail} for item in findings if item.name.startswith(_DEVICE)]
+        if devices:
+            self.devicesFound.emit(devices)
 
     def _onPython(self, path: str) -> None:
         BackendPython.choose(path.strip())

@@ -32,9 +32,9 @@ class ModulePanel:
         self._guiTag: Any = None
         self._observed: Any = None
         self.book = SketchBook(slicer.mrmlScene)
-        self._views = LayoutViews()
-        self.pen = SketchPen(self.book, self._views)
-        self._guides = SketchGuides(self.book, self._views)
+        self.views = LayoutViews()
+        self.pen = SketchPen(self.book, self.views)
+        self._guides = SketchGuides(self.book, self.views)
         self.generation = generation or Generation()
         fitter = ViewFitter()
         self.draw = DrawPanel(ui, self.book, self.pen, Canvas(slicer.mrmlScene), fitter)
@@ -43,6 +43,7 @@ class ModulePanel:
         self.generate = GeneratePanel(ui, self.book, self.generation, self.advanced.resultsFolder)
         self.review = ReviewPanel(ui, fitter, self.generate.generate)
         self.environment = environment or EnvironmentPanel(ui)
+        self.environment.devicesFound.connect(self.advanced.setDevices)
         self.environment.backendMustStop.connect(self.generation.backend.stop)
         self.generation.finished.connect(self._onFinished)
         self.pen.strokeDrawn.connect(self._onStroke)
@@ -86,7 +87,7 @@ class ModulePanel:
         self.generation.close()
         self.pen.cleanup()
         self._guides.cleanup()
-        self._views.release()
+        self.views.release()
         self.book.cleanup()
         for shortcut in self._shortcuts:
             shortcut.enabled = False

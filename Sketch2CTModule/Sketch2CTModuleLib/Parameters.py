@@ -1,11 +1,12 @@
-"""What the user has set: lives in the scene, is saved with it and comes back with it."""
+"""What the user has set: lives in the scene, is saved with it and comes back with it.
 
-from __future__ import annotations
+The annotations are read when the class is made, so they are real types here, not text. A node may always be None.
+"""
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
-from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 MAX_SEED = 2**31 - 1
 # Sampling steps asked for; None leaves them to the bundle.
@@ -20,13 +21,13 @@ class Parameters:
     meaning: Annotated[str, Choice(["cross_section", "silhouette"])] = "cross_section"
     description: str
     quality: Annotated[str, Choice(list(QUALITY_STEPS))] = "standard"
-    samples: Annotated[int, WithinRange(1, 20), Default(1)]
-    seed: Annotated[int, WithinRange(0, MAX_SEED), Default(0)]
+    samples: Annotated[int, WithinRange(1, 20)] = 1
+    seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
     maskFirst: bool = False
-    startMask: Optional[vtkMRMLSegmentationNode] = None  # noqa: UP045  the wrapper of Slicer 5.10 reads this spelling
-    frameVolume: Optional[vtkMRMLScalarVolumeNode] = None  # noqa: UP045
+    startMask: vtkMRMLSegmentationNode
+    frameVolume: vtkMRMLScalarVolumeNode
     bundle: str = "headneck"
     maskGenerator: str = "sketch2ct"
     volumeGenerator: str = "sketch2ct"
     device: str = "auto"
-    sample: Annotated[int, WithinRange(0, 19), Default(0)]
+    sample: Annotated[int, WithinRange(0, 19)] = 0

@@ -23,7 +23,7 @@ class ProcessLog:
         self._pieces: deque[str] = deque()
         self._size = 0
         self._waiting: list[str] = []
-        self._decoders: defaultdict[str, codecs.IncrementalDecoder] = defaultdict(lambda: codecs.getincrementaldecoder("utf-8")(errors="replace"))
+        self._decoders: defaultdict[str, codecs.IncrementalDecoder] = defaultdict(_decoder)
         self._flushSoon = OneShot(self.flush, _BATCH_MS)
 
     def addBytes(self, data: bytes, stream: str = "") -> None:
@@ -51,3 +51,7 @@ class ProcessLog:
     def text(self) -> str:
         """What was added, at most the last `kept` characters."""
         return "".join(self._pieces)[-self._kept :]
+
+
+def _decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")(errors="replace")

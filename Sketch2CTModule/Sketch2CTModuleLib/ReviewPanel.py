@@ -20,7 +20,7 @@ class ReviewPanel:
     def __init__(self, ui: Any, fitter: Any, generate: Any, switcher: Any = SampleSwitcher) -> None:
         self._ui, self._fitter, self._generate, self._switcherClass = ui, fitter, generate, switcher
         self._parameters: Any = None
-        self._run: Run | None = None
+        self.run: Run | None = None
         self._switcher: Any = None
         self._scroll = OneShot(self._scrollHere)
         table = ui.readoutTable
@@ -40,8 +40,8 @@ class ReviewPanel:
         self._parameters = parameters
         runs = Run.fromScene(slicer.mrmlScene) if parameters is not None else []
         self._take(runs[-1] if runs else None)
-        if self._run is not None and parameters is not None:
-            self.showSample(min(parameters.sample, len(self._run.samples) - 1))
+        if self.run is not None and parameters is not None:
+            self.showSample(min(parameters.sample, len(self.run.samples) - 1))
 
     def showRun(self, run: Run, sketches: list[Any]) -> None:
         """Show a new run: first sample, slices on the sketch, 3D view centred."""
@@ -56,12 +56,12 @@ class ReviewPanel:
 
     def step(self, by: int) -> None:
         """Go to the next or the previous sample."""
-        if self._run is not None:
-            self.showSample((self._ui.sampleSlider.value + by) % len(self._run.samples))
+        if self.run is not None:
+            self.showSample((self._ui.sampleSlider.value + by) % len(self.run.samples))
 
     def showSample(self, number: int) -> None:
         """Show sample `number`, from 0, of the run."""
-        if self._run is None or not 0 <= number < len(self._run.samples):
+        if self.run is None or not 0 <= number < len(self.run.samples):
             return
         self._switcher.show(number)
         if self._parameters is not None:
@@ -69,7 +69,7 @@ class ReviewPanel:
         blocked = self._ui.sampleSlider.blockSignals(True)
         self._ui.sampleSlider.value = number
         self._ui.sampleSlider.blockSignals(blocked)
-        sample, count = self._run.samples[number], len(self._run.samples)
+        sample, count = self.run.samples[number], len(self.run.samples)
         self._ui.sampleLabel.text = _("{n} of {count}").format(n=number + 1, count=count) if count > 1 else ""
         self._showReadout(sample.manifest)
         self._ui.folderButton.enabled = sample.folder is not None and sample.folder.is_dir()
@@ -82,7 +82,7 @@ class ReviewPanel:
             parent.ensureWidgetVisible(self._ui.warningLabel)
 
     def _take(self, run: Run | None) -> None:
-        self._run = run
+        self.run = run
         self._switcher = self._switcherClass(run) if run is not None else None
         count = len(run.samples) if run is not None else 0
         blocked = self._ui.sampleSlider.blockSignals(True)
@@ -121,7 +121,7 @@ class ReviewPanel:
         self._ui.warningLabel.text = "<br>".join(readout.sentences)
 
     def _sample(self) -> Any:
-        return self._run.samples[self._ui.sampleSlider.value] if self._run is not None else None
+        return self.run.samples[self._ui.sampleSlider.value] if self.run is not None else None
 
     def _onEdit(self) -> None:
         segmentation = self._sample().segmentation

@@ -281,3 +281,13 @@ def test_an_existing_segment_is_described(module):
     module.wait(lambda: module.ui.descriptionEdit.plainText != "")
     text = module.ui.descriptionEdit.plainText
     assert "mandible" in text.lower() and "mL" in text and "Understood" in module.ui.wordsLabel.text
+
+
+def test_the_self_test_for_the_application_passes_here(module):
+    slicer.util.selectModule("Sketch2CTModule")
+    test = type(slicer.modules.sketch2ctmodule.widgetRepresentation().self()).__module__
+    assert test == "Sketch2CTModule"
+    import Sketch2CTModule
+
+    Sketch2CTModule.Sketch2CTModuleTest().runTest()
+    assert module.desktop.dialogs == [] and module.ui.resultsPath.currentPath == str(module.results)

@@ -48,7 +48,7 @@ class ModuleDriver:
     @property
     def run(self) -> Any:
         """The run under review."""
-        return self.panel.review._run
+        return self.panel.review.run
 
     def describe(self, text: str) -> None:
         self.ui.descriptionEdit.setPlainText(text)
