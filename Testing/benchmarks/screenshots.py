@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from headless_slicer import bootstrap
-from module_driver import ROOT, ModuleDriver
 from PIL import Image
 
+from headless_slicer import bootstrap
+from module_driver import ROOT, ModuleDriver
 from sketch2ct.geometry import Plane
 from sketch2ct.imaging import LabelVolume, read_labels
 from sketch2ct.naming import names_beside

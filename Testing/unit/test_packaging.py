@@ -232,3 +232,41 @@ def test_a_file_that_is_added_later_is_packaged_without_a_new_configuration(tmp_
         assert done.returncode == 0, done.stderr
     added = files_below(tmp_path / "second" / MODULES) - files_below(tmp_path / "first" / MODULES)
     assert added == {"Sketch2CTExtension/sketch2ct/later.py", "Resources/Icons/Later.svg"}
+
+# An editable installation of the checkout puts its folder on the path.
+HIDE_CHECKOUT = "import sys; sys.path = [entry for entry in sys.path if not entry.endswith('Sketch2CTExtension')]\n"
+GENERATE = """
+import os, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {support!r})
+from headless_slicer import bootstrap
+app = bootstrap(Path(tempfile.mkdtemp()), qt=True)
+from headless_slicer.desktop import Desktop
+desktop = Desktop(app)
+widget = desktop.open_module({module!r})
+widget.ui.resultsPath.setCurrentPath({results!r})
+widget.ui.descriptionEdit.setPlainText("a small larynx")
+desktop.click(widget.ui.generateButton)
+assert desktop.wait(lambda: not widget._panel.generation.busy, 150), widget._panel.generation.backend.logText()
+import sketch2ct, Sketch2CTModuleLib
+print(desktop.dialogs, widget.ui.statusLabel.text)
+print(sketch2ct.__file__)
+print(Sketch2CTModuleLib.__file__)
+desktop.close()
+app.close()
+"""
+
+
+def test_the_installed_module_opens_and_generates(modules, tmp_path):
+    """In the stand-in desktop; the checkout's own packages are kept out of the way."""
+    support = str(Path(__file__).resolve().parents[1] / "support")
+    program = GENERATE.format(support=support, module=str(modules / "Sketch2CTModule.py"), results=str(tmp_path / "results"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", HIDE_CHECKOUT + program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    said, backend, library = done.stdout.strip().splitlines()[-3:]
+    assert said == "[] Done."
+    assert Path(backend).is_relative_to(modules) and Path(library).is_relative_to(modules)
+    assert len(list((tmp_path / "results").glob("*/ct.nii.gz"))) == 1
+
