@@ -97,3 +97,27 @@ def test_an_interrupted_run_ends_with_130_and_leaves_nothing(folder, number):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err == "error: Generation was cancelled. Nothing was written.\n"
     assert sorted(p.name for p in folder.iterdir()) == before
+
+
+def test_mask_only_leaves_the_ct_out_and_wants_no_pictures(folder, capsys):
+    assert cli.main(["generate", str(folder / "request.json"), "--out", str(folder / "mask"), "--mask-only"]) == 0
+    assert not (folder / "mask" / "ct.nii.gz").exists() and (folder / "mask" / "labels.nii.gz").is_file()
+    assert cli.main(["generate", str(folder / "request.json"), "--out", str(folder / "other"), "--mask-only", "--scene"]) == 2
+    assert "need a CT" in capsys.readouterr().err and not (folder / "other").exists()
+
+
+def test_the_doctor_answers_as_json(capsys):
+    status = cli.main(["doctor", "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {"name", "ok", "detail"} == set(findings[0]) and status == (0 if all(item["ok"] for item in findings) else 1)
+    assert {"python", "torch", "bundle headneck"} <= {item["name"] for item in findings}
+
+
+def test_the_doctor_answers_where_hardly_anything_is_installed(tmp_path):
+    """By the launcher, in a Python in which no package can be found."""
+    script = Path(__file__).resolve().parents[2] / "Sketch2CTExtension" / "sketch2ct_backend.py"
+    done = subprocess.run([sys.executable, "-I", "-S", str(script), "doctor", "--json"], capture_output=True, text=True, timeout=60)
+    findings = {item["name"]: item for item in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 1 and not findings["torch"]["ok"] and "pip install torch" in findings["torch"]["detail"]
+    done = subprocess.run([sys.executable, "-I", "-S", str(script), "worker"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "package typer is missing" in done.stderr
