@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import BadRequest, BundleCorrupt, BundleMissing, Cancelled, Sketch2CTError, WriteFailed
+from .evaluation.parts import PARTS
 from .request import NONE
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # typer brings its own click, or uses the installed one
@@ -32,6 +33,7 @@ app.add_typer(convert_app, name="convert")
 
 BundleName = Annotated[str, typer.Option("--bundle", help="Name of an installed bundle.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+EVALUATED = ", ".join(PARTS)
 Structure = Annotated[str, typer.Option(help="Name of the structure, in any accepted spelling.")]
 
 
@@ -141,7 +143,55 @@ def convert_openkbp(
     """The public OpenKBP head-and-neck data to nnU-Net layout."""
     from .data.openkbp import convert
 
-    convert(source, dest, lambda done, total, case: typer.echo(f"{done}/{total} {case}", err=True))
+    convert(source, dest, _converted)
+
+
+def _converted(done: int, total: int, case: str) -> None:
+    typer.echo(f"{done}/{total} {case}", err=True)
+
+
+SplitSeed = Annotated[int, typer.Option(min=0, help="Of the shuffle that puts 8 of 10 cases into training (Tr) and 2 into tests (Ts).")]
+Voxels = Annotated[float, typer.Option(min=0, help="Finer voxels are averaged to about so many mm; 0 keeps them.")]
+Converted = Annotated[Path, typer.Argument(help="The folder to write, in nnU-Net layout.")]
+
+
+@convert_app.command("chaos")
+def convert_chaos(
+    source: Annotated[Path, typer.Argument(help="The unpacked CHAOS_Train_Sets.zip.")],
+    dest: Converted,
+    seed: SplitSeed = 0,
+    spacing: Voxels = 1.5,
+) -> None:
+    """The livers of CHAOS (CT) to nnU-Net layout, split 8:2. Needs pydicom."""
+    from .data.chaos import convert
+
+    convert(source, dest, seed=seed, spacing=spacing, progress=_converted)
+
+
+@convert_app.command("avt")
+def convert_avt(
+    source: Annotated[Path, typer.Argument(help="The folder that holds Dongyang, KiTS and Rider.")],
+    dest: Converted,
+    seed: SplitSeed = 0,
+    spacing: Voxels = 1.5,
+) -> None:
+    """The aortas of AVT (CT angiography) to nnU-Net layout, split 8:2."""
+    from .data.avt import convert
+
+    convert(source, dest, seed=seed, spacing=spacing, progress=_converted)
+
+
+@convert_app.command("msd")
+def convert_msd(
+    source: Annotated[Path, typer.Argument(help="The unpacked Task02_Heart or Task03_Liver.")],
+    dest: Converted,
+    seed: SplitSeed = 0,
+    spacing: Voxels = 1.5,
+) -> None:
+    """A task of the Medical Segmentation Decathlon (heart MR, liver CT) to nnU-Net layout, split 8:2."""
+    from .data.msd import convert
+
+    convert(source, dest, seed=seed, spacing=spacing, progress=_converted)
 
 
 @app.command()
@@ -174,11 +224,28 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the sketches and of the generation.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Masks a sketch.")] = 1,
     hand: Annotated[float, typer.Option(min=0, max=5, help="How much the sketches waver: 0 exact, 1 careful, 3 hasty.")] = 0.0,
+    parts: Annotated[str | None, typer.Option(help=f"Some of {EVALUATED}, with commas, or all; by default the first five.")] = None,
 ) -> None:
     """Measure a bundle on cases it has not seen."""
     from .evaluation.run import evaluate as run
 
-    run(bundle, data, images, labels, out, cases, device, seed, samples, hand)
+    run(bundle, data, images, labels, out, cases, device, seed, samples, hand, only=parts)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    bundle: BundleName = "headneck",
+    device: Annotated[str, typer.Option(help="auto (the CPU and every CUDA device), cpu, cuda or cuda:N.")] = "auto",
+    frames: Annotated[str, typer.Option(help="Some of small, default and large, with commas.")] = "small,default,large",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each frame, cold and again warm.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the request and of random weights.")] = 0,
+    published: Annotated[bool, typer.Option("--published", help="Also time networks of the published sizes; takes minutes.")] = False,
+) -> None:
+    """Measure seconds and memory by stage, and how much of this machine's peak is used."""
+    from .benchmark.run import bench as run
+
+    run(bundle, out, device, frames, repeats, seed, with_published=published)
 
 
 @bundles_app.command("list")

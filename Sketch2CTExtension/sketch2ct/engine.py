@@ -54,7 +54,7 @@ class Engine:
         voxels = int(np.prod(plan.grid.shape)) * request.samples
         names = [f"sample-{n + 1:03d}" for n in range(request.samples)] if request.samples > 1 else ["."]
         started = time.monotonic()
-        with results.staged(out, replace=replace, voxels=voxels) as folder, _memory_errors(device), _deterministic():
+        with results.staged(out, replace=replace, voxels=voxels) as folder, memory_errors(device), _deterministic():
             for number, name in enumerate(names):
                 single = request.with_changes(seed=sample_seed(request.seed, number), samples=1)
                 share = _share(progress, number, request, started)
@@ -193,7 +193,7 @@ def _deterministic() -> Iterator[None]:
 
 
 @contextmanager
-def _memory_errors(device: torch.device) -> Iterator[None]:
+def memory_errors(device: torch.device) -> Iterator[None]:
     """Turns every way of running out of memory into OutOfMemory, and gives the device's cache back."""
     try:
         yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from .anatomy import find, vocabulary
 from .errors import BadRequest, BundleCorrupt
 from .geometry import Grid
-from .imaging import LabelVolume, read_image, read_labels
 from .naming import names_beside
 from .request import NONE, GenerationRequest, Sketch
+
+if TYPE_CHECKING:
+    from .imaging import LabelVolume
 
 SPACING_MM = (0.3, 10.0)  # finer is beyond a CT scanner, coarser holds no organ
 MAX_VOXELS = 2**27  # 512 x 512 x 512
@@ -93,6 +95,8 @@ def read_context(path: str, metadata: dict[str, Any]) -> LabelVolume:
     """The label map to keep. Its names are those beside the file, else the bundle's own order. Raises BadRequest."""
     known = [str(name) for name in metadata.get("structures", [])]
     names = names_beside(path) or dict(enumerate(known, start=1))
+    from .imaging import read_image, read_labels  # needs nibabel, which Slicer lacks; the rest of this file is used there
+
     array, _ = read_image(path)
     nameless = sorted({int(v) for v in np.unique(array[np.isfinite(array)])} - {0, *names})
     if nameless and min(nameless) > 0:

@@ -12,8 +12,9 @@ from scipy import ndimage
 
 from .errors import BadRequest
 from .geometry import Grid
+from .modality import CT, Modality
 
-HU_MIN, HU_MAX = -1024, 3071
+HU_MIN, HU_MAX = CT.low, CT.high
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -39,10 +40,11 @@ class LabelVolume:
 
 @dataclass
 class CTVolume:
-    """A CT: `array` (i, j, k) int16 HU."""
+    """A CT: `array` (i, j, k) int16 HU; or an image of another `modality` in the numbers that `sketch2ct.modality` gives it."""
 
     array: NDArray[np.int16]
     grid: Grid
+    modality: Modality = CT
 
 
 def read_image(path: str | Path) -> tuple[NDArray, Grid]:
@@ -95,12 +97,12 @@ def read_labels(path: str | Path, names: dict[int, str]) -> LabelVolume:
     return LabelVolume(array, grid, {value: names[value] for value in sorted(names) if value})
 
 
-def read_ct(path: str | Path) -> CTVolume:
-    """A CT in HU. Raises BadRequest when it holds NaN."""
+def read_ct(path: str | Path, modality: Modality = CT) -> CTVolume:
+    """A CT in HU, or an image that holds the numbers of another modality. Raises BadRequest when it holds NaN."""
     array, grid = read_image(path)
     if not np.isfinite(array).all():
         raise BadRequest(f"{Path(path).name} holds values that are not numbers.")
-    return CTVolume(np.clip(np.round(array), -32768, 32767).astype(np.int16), grid)
+    return CTVolume(np.clip(np.round(array), -32768, 32767).astype(np.int16), grid, modality)
 
 
 def write_nifti(path: str | Path, array: NDArray, grid: Grid) -> None:

@@ -1,7 +1,7 @@
 """The quality readout: how well a result follows the sketch and the sentence, and whether it looks plausible. No torch.
 
 Metadata read here: `ranges` (structure -> `volume_ml`: 21 percentiles, 0 to 100 by fives, of the training cases) and
-`hu` (structure -> [0.5 %, 99.5 %] of the training voxels, HU).
+`hu` (structure -> [0.5 %, 99.5 %] of the training voxels, HU, or what `modality` has instead).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .anatomy import find, vocabulary
 from .describe import read
 from .geometry import Grid, Plane, Points, distance_to, inside, outlines, resample_polyline
 from .imaging import CTVolume, LabelVolume
+from .modality import of
 from .request import GenerationRequest, Sketch
 from .sketching import crop
 
@@ -45,7 +46,7 @@ def readout(
     sketches = [_sketch_agreement(sketch, labels) for sketch in request.sketches]
     structures = {name: _structure(name, labels, ct, metadata, asked) for name in made}
     warnings = [text for item in sketches for text in _sketch_warnings(item)]
-    warnings += [text for name, item in structures.items() for text in _structure_warnings(name, item)]
+    warnings += [text for name, item in structures.items() for text in _structure_warnings(name, item, of(metadata).unit)]
     warnings += _mismatch(request)
     return {"sketches": sketches, "structures": structures, "warnings": warnings}
 
@@ -164,7 +165,7 @@ def _sketch_warnings(item: dict[str, Any]) -> list[str]:
     return []
 
 
-def _structure_warnings(name: str, item: dict[str, Any]) -> list[str]:
+def _structure_warnings(name: str, item: dict[str, Any], unit: str) -> list[str]:
     entry = vocabulary()[name]
     the = f"The {entry.spoken}"
     if not item["volume_ml"]:
@@ -187,7 +188,7 @@ def _structure_warnings(name: str, item: dict[str, Any]) -> list[str]:
         warnings.append(f"{the} touches the border of the frame and may be cut off.")
     median, (low, high) = item["hu_median"], item["hu_plausible"]
     if median is not None and not low <= median <= high:
-        warnings.append(f"{the} has a median of {median:.0f} HU; {low:.0f} to {high:.0f} HU is usual.")
+        warnings.append(f"{the} has a median of {median:.0f} {unit}; {low:.0f} to {high:.0f} {unit} is usual.")
     return warnings
 
 

@@ -60,7 +60,7 @@ class AdvancedPanel:
     def resultsFolder(self) -> Path:
         """The folder for result files: the user's, else one in the temporary folder."""
         chosen = self._ui.resultsPath.currentPath.strip()
-        return Path(chosen) if chosen else Path(slicer.app.temporaryPath) / "Sketch2CT"
+        return Path(chosen).expanduser() if chosen else Path(slicer.app.temporaryPath) / "Sketch2CT"
 
     def _offerGenerators(self) -> None:
         masks, volumes = generators(self._parameters.bundle)

@@ -84,7 +84,10 @@ class Canvas:
 
     def centreOf(self, structure: str) -> NDArray[np.float64] | None:
         """Where the guide has a structure: the middle of its box, RAS mm; None when it has not."""
-        surface = self.guide().GetClosedSurfaceInternalRepresentation(structure) if self.guide() else None
+        guide = self.guide()
+        if guide is None or guide.GetSegmentation().GetSegment(structure) is None:
+            return None
+        surface = guide.GetClosedSurfaceInternalRepresentation(structure)
         if surface is None or not surface.GetNumberOfPoints():
             return None
         return np.reshape(surface.GetBounds(), (3, 2)).mean(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ from .BackendCommand import BackendCommand
 from .Examples import examplesFor
 from .LabelExport import LabelExport
 from .WordsNote import wordsNote
+from .WrappedLabel import WrappedLabel
+
+_UNSAVEABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # no XML file may hold them, so no saved scene
 
 
 class DescribePanel:
@@ -29,6 +33,7 @@ class DescribePanel:
         self._running: Any = None
         self._scratch: Path | None = None
         self._structure = ""
+        self._words = WrappedLabel(ui.wordsLabel)
         ui.descriptionEdit.connect("textChanged()", self._onText)
         ui.exampleSelector.connect("activated(int)", self._onExample)
         ui.fillButton.connect("toggled(bool)", self._onFillToggled)
@@ -64,8 +69,10 @@ class DescribePanel:
         self._end()
 
     def _onText(self) -> None:
-        if self._parameters is not None and self._parameters.description != self._ui.descriptionEdit.plainText:
-            self._parameters.description = self._ui.descriptionEdit.plainText
+        # Pasted text may hold control characters, for example the line breaks of word processors.
+        text = _UNSAVEABLE.sub(" ", self._ui.descriptionEdit.plainText)
+        if self._parameters is not None and self._parameters.description != text:
+            self._parameters.description = text
         self._showNote()
 
     def _showNote(self) -> None:
@@ -74,7 +81,7 @@ class DescribePanel:
             note = _("The text has {n} characters; the limit is {limit}. A few sentences are enough.").format(n=len(text), limit=MAX_TEXT)
         else:
             note = wordsNote(text)
-        self._ui.wordsLabel.text = note
+        self._words.show(note)
 
     def _onExample(self, index: int) -> None:
         if index > 0:

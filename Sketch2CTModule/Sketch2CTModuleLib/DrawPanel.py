@@ -18,6 +18,8 @@ from .ComboBinding import ComboBinding
 from .Paths import resourcesFolder
 
 _COLUMNS = ("structure", "plane", "length", "eye", "delete")
+_ROW_PIXELS = 22
+_GAP_MM = 0.5  # shorter ones are not worth a word
 _ICONS = {"drawButton": "pen", "eraseButton": "eraser", "undoButton": "undo", "redoButton": "redo", "clearButton": "clear"}
 
 
@@ -40,7 +42,7 @@ class DrawPanel:
         ui.redoButton.connect("clicked()", book.redo)
         ui.clearButton.connect("clicked()", book.clear)
         ui.canvasButton.connect("toggled(bool)", self._onCanvas)
-        book.changed.connect(self.update)
+        book.changed.connect(self._onBook)
         pen.modeChanged.connect(self._onMode)
         pen.refused.connect(self._onRefused)
 
@@ -53,32 +55,47 @@ class DrawPanel:
             binding.setParameters(parameters)
         self._onPenChoice()
         self.update()
+        self._onBook()
 
-    def update(self, *_unused: Any) -> None:
-        """Show the sketches as they are."""
+    def update(self) -> None:
+        """Show the parameters as they are."""
         self._structures.update()
         self._meanings.update()
+        blocked = self._ui.canvasButton.blockSignals(True)
+        self._ui.canvasButton.checked = self._canvas.node() is not None
+        self._ui.canvasButton.blockSignals(blocked)
+
+    def _onBook(self) -> None:
+        """Show the sketches as they are."""
         ui, entries = self._ui, self._book.sketches()
         ui.undoButton.enabled, ui.redoButton.enabled = self._book.canUndo, self._book.canRedo
         ui.clearButton.enabled = bool(entries)
-        blocked = ui.canvasButton.blockSignals(True)
-        ui.canvasButton.checked = self._canvas.node() is not None
-        ui.canvasButton.blockSignals(blocked)
         ui.sketchTable.setRowCount(len(entries))
         for row, entry in enumerate(entries):
-            length = _("{mm:.0f} mm").format(mm=entry.lengthMm)
-            gap = _(", gap {mm:.0f} mm").format(mm=entry.gapMm) if entry.gapMm >= 0.5 else ""
-            texts = (vocabulary()[entry.structure].display, entry.planeLabel, length + gap, "", "")
-            for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(text)
-                ui.sketchTable.setItem(row, column, item)
-            ui.sketchTable.item(row, 0).setForeground(qt.QBrush(qt.QColor(*_readable(vocabulary()[entry.structure].color))))
-            ui.sketchTable.item(row, _COLUMNS.index("eye")).setIcon(icon("eye" if entry.visible else "eye-off"))
-            ui.sketchTable.item(row, _COLUMNS.index("eye")).setToolTip(_("Show or hide this sketch"))
-            ui.sketchTable.item(row, _COLUMNS.index("delete")).setIcon(icon("delete"))
-            ui.sketchTable.item(row, _COLUMNS.index("delete")).setToolTip(_("Delete this sketch; can be undone"))
+            self._fillRow(row, entry)
         self._showHint(entries)
+
+    def _fillRow(self, row: int, entry: Any) -> None:
+        structure, silhouette = vocabulary()[entry.structure], entry.meaning == "silhouette"
+        length = tip = _("{mm:.0f} mm").format(mm=entry.lengthMm)
+        if entry.gapMm >= _GAP_MM:  # in few signs: the table is narrow
+            length = _("{mm:.0f} + {gap:.0f} mm").format(mm=entry.lengthMm, gap=entry.gapMm)
+            tip = _("{mm:.0f} mm drawn, {gap:.0f} mm to close it").format(mm=entry.lengthMm, gap=entry.gapMm)
+        name = _("{structure} (silhouette)").format(structure=structure.display) if silhouette else structure.display
+        cells = (
+            (name, name, None),
+            (entry.planeLabel, entry.planeLabel, None),
+            (length, tip, None),
+            ("", _("Show or hide this sketch"), "eye" if entry.visible else "eye-off"),
+            ("", _("Delete this sketch; can be undone"), "delete"),
+        )
+        for column, (text, tip, picture) in enumerate(cells):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(tip)
+            if picture is not None:
+                item.setIcon(icon(picture))
+            self._ui.sketchTable.setItem(row, column, item)
+        self._ui.sketchTable.item(row, 0).setForeground(qt.QBrush(qt.QColor(*_readable(structure.color))))
 
     def hideGuide(self) -> None:
         """A result is shown: the average anatomy would be in its way. The pen brings it back."""
@@ -91,6 +108,7 @@ class DrawPanel:
     def _setUpTable(self) -> None:
         table = self._ui.sketchTable
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(_ROW_PIXELS)
         header = table.horizontalHeader()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(24)
@@ -178,7 +196,7 @@ class DrawPanel:
             return _("Click a stroke to remove it. Esc leaves the eraser.")
         if not entries:
             return _("Press Draw and outline the structure on any slice, or only describe it below.")
-        open_ = [entry for entry in entries if entry.gapMm >= 0.5]
+        open_ = [entry for entry in entries if entry.gapMm >= _GAP_MM]
         if open_:
             return _("The dashed line closes the outline: {mm:.0f} mm.").format(mm=max(entry.gapMm for entry in open_))
         return _("Points of a stroke can be dragged. A second sketch on another plane helps most.")

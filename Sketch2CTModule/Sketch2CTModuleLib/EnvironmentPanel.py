@@ -101,7 +101,11 @@ class EnvironmentPanel:
             self.devicesFound.emit(devices)
 
     def _onPython(self, path: str) -> None:
-        BackendPython.choose(path.strip())
+        path = path.strip()
+        if path and not Path(path).is_file():  # the widget tells of every letter that is typed
+            self._ui.environmentLabel.text = _("There is no file {path}; the Python stays as it was.").format(path=path)
+            return
+        BackendPython.choose(path)
         self.backendMustStop.emit()
         self._check.cancel()
         self._onCheck()

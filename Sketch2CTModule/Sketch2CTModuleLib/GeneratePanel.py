@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,28 @@ from slicer.i18n import tr as _
 
 from sketch2ct.anatomy import find, vocabulary
 from sketch2ct.errors import Sketch2CTError
+from sketch2ct.request import MAX_TEXT
 
 from .ComboBinding import ComboBinding
 from .DrawPanel import icon
 from .Parameters import MAX_SEED
-
-_STAGES = {"load": "Loading the model", "mask": "Making the mask", "volume": "Making the CT", "write": "Writing the files"}
+from .WrappedLabel import WrappedLabel
 
 
 class GeneratePanel:
-    """Ties the widgets of the section to the runs. `resultsFolder` gives the folder for result files."""
+    """Ties the widgets of the section to the runs. `resultsFolder` gives the folder for result files.
+
+    For `doubleClickS` seconds after a click on Generate, another click is not taken for one on Cancel.
+    """
 
     def __init__(self, ui: Any, book: Any, generation: Any, resultsFolder: Any) -> None:
         self._ui, self._book, self._generation, self._resultsFolder = ui, book, generation, resultsFolder
         self._parameters: Any = None
         self._note = ""
+        self._drawn: list[tuple[str, bytes]] = []
+        self._clickedAt = 0.0
+        self._status = WrappedLabel(ui.statusLabel)
+        self.doubleClickS = slicer.app.doubleClickInterval / 1000
         qualities = [(_("Draft"), "draft"), (_("Standard"), "standard"), (_("Fine"), "fine")]
         self._quality = ComboBinding(ui.qualitySelector, "quality", qualities)
         ui.diceButton.setIcon(icon("dice"))
@@ -53,20 +61,24 @@ class GeneratePanel:
             button.text = _("Cancelling...") if self._generation.cancelling else _("Cancel")
             button.enabled = not self._generation.cancelling and not self._generation.loading
             button.toolTip = _("Stop this run. Nothing of it is kept.")
-            self._ui.statusLabel.text = self._note
+            self._status.show(self._note)
             return
         self._ui.progressBar.value = 0
         missing = self.missing()
         button.text = self._purpose()
         button.enabled = not missing
         button.toolTip = missing or _("Start. The scene stays usable meanwhile.")
-        self._ui.statusLabel.text = missing or self._note
+        self._status.show(missing or self._note)
 
     def missing(self) -> str:
         """What the run lacks, in words; empty when it can start."""
         parameters = self._parameters
         if parameters is None:
             return _("The scene is closed.")
+        if len(parameters.description) > MAX_TEXT:
+            return _("The description is too long: {n} characters, the limit is {limit}.").format(
+                n=len(parameters.description), limit=MAX_TEXT
+            )
         if parameters.startMask is not None:
             return ""
         if self._book.strokes():
@@ -82,7 +94,9 @@ class GeneratePanel:
         return _("Draw a sketch, or describe a structure.")
 
     def generate(self) -> None:
-        """Start a run; what is wrong with the request is told in a dialog."""
+        """Start a run, if none is under way; what is wrong with the request is told in a dialog."""
+        if self._generation.busy:
+            return
         self._note = _("Starting the backend...") if self._generation.backend.state in ("stopped", "starting") else ""
         self._showProgress(0.0, _("Starting..."))
         try:
@@ -109,27 +123,30 @@ class GeneratePanel:
         return _("Generate mask and CT")
 
     def _onButton(self) -> None:
-        if self._generation.busy:
+        if not self._generation.busy:
+            self._clickedAt = time.monotonic()
+            self.generate()
+        elif time.monotonic() - self._clickedAt > self.doubleClickS:
             self._generation.cancel()
             self.update()
-        else:
-            self.generate()
 
     def _onDice(self) -> None:
         self._parameters.seed = random.randint(0, MAX_SEED)
 
     def _onSketch(self) -> None:
+        drawn = [(stroke.id, stroke.points.tobytes()) for stroke in self._book.strokes()]
+        isOther, self._drawn = drawn != self._drawn, drawn  # a sketch that is only shown or hidden is the same
         # Who draws again wants a new mask, not another CT of the old one.
-        if self._parameters is not None and self._parameters.startMask is not None and self._book.strokes():
+        if isOther and drawn and self._parameters is not None and self._parameters.startMask is not None:
             self._parameters.startMask = None
         self.update()
 
     def _onProgress(self, stage: str, fraction: float, etaS: float | None) -> None:
         self._note = ""
         left = "" if etaS is None else _(", {time} left").format(time=duration(etaS))
-        self._showProgress(fraction, _STAGES.get(stage, stage) + left)
+        self._showProgress(fraction, _stageName(stage) + left)
         if self._ui.statusLabel.text:
-            self._ui.statusLabel.text = ""
+            self._status.show("")
 
     def _showProgress(self, fraction: float, text: str) -> None:
         self._ui.progressBar.value = round(1000 * fraction)
@@ -162,3 +179,13 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return _("{n} s").format(n=max(1, round(seconds)))
     return _("{n} min").format(n=round(seconds / 60))
+
+
+def _stageName(stage: str) -> str:
+    names = {
+        "load": _("Loading the model"),
+        "mask": _("Making the mask"),
+        "volume": _("Making the CT"),
+        "write": _("Writing the files"),
+    }
+    return names.get(stage, stage)

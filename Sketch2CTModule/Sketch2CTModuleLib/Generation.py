@@ -11,7 +11,7 @@ from typing import Any
 
 import slicer
 
-from sketch2ct.errors import Sketch2CTError
+from sketch2ct.errors import BadRequest, Sketch2CTError
 from sketch2ct.request import Sketch
 
 from .BackendProcess import BackendProcess
@@ -59,6 +59,8 @@ class Generation:
 
     def start(self, parameters: Any, sketches: list[Sketch], resultsFolder: Path) -> Path:
         """Begin a run; the folder that its result will be in. Raises BadRequest for what can be told at once."""
+        if self.busy:
+            raise BadRequest("A generation is running already.", "Wait until it is done, or cancel it.")
         context, self._given = None, None
         if parameters.startMask is not None:
             context, names = self._exported(parameters.startMask)
@@ -66,7 +68,11 @@ class Generation:
         request = buildRequest(parameters, sketches, context)
         if parameters.startMask is not None:
             self._given = parameters.startMask.GetID()
-        out = _unused(resultsFolder / resultName(request))
+        try:
+            out = _unused(resultsFolder / resultName(request))
+        except OSError as error:
+            hint = "Choose another folder for results in the section Advanced."
+            raise BadRequest(f"The folder {resultsFolder} cannot be used: {error.strerror}.", hint) from error
         self.backend.generate(request.to_dict(), str(out))
         return out
 

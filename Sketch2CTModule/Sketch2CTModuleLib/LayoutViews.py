@@ -45,17 +45,19 @@ class DrawingView(NamedTuple):
 
 
 class LayoutViews:
-    """Called, gives a `DrawingView` for every slice view that exists now."""
+    """Called, gives a `DrawingView` for every slice view that exists now; none in an application without a main window."""
 
     def __init__(self, layoutManager: Any = None) -> None:
         self.changed = Signal()  # another layout was chosen, there may be other views
         self._manager = layoutManager or slicer.app.layoutManager()
-        self._slot: Callable[..., None] | None = self._onLayout  # the same object to connect and to disconnect
-        self._manager.connect("layoutChanged(int)", self._slot)
+        self._slot: Callable[..., None] | None = None
+        if self._manager is not None:
+            self._slot = self._onLayout  # the same object to connect and to disconnect
+            self._manager.connect("layoutChanged(int)", self._slot)
 
     def __call__(self) -> list[DrawingView]:
         """Every slice view, shown or not."""
-        return [self._view(name) for name in self._manager.sliceViewNames()]
+        return [self._view(name) for name in self._manager.sliceViewNames()] if self._manager is not None else []
 
     def release(self) -> None:
         """Stop following the layout."""

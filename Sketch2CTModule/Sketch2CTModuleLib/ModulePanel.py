@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
 import slicer
 import vtk
+
+from sketch2ct.request import GenerationRequest
 
 from .AdvancedPanel import AdvancedPanel
 from .Canvas import Canvas
@@ -17,6 +20,7 @@ from .GeneratePanel import GeneratePanel
 from .Generation import Generation
 from .LayoutViews import LayoutViews
 from .ReviewPanel import ReviewPanel
+from .SceneWatch import SceneWatch
 from .SketchBook import SketchBook
 from .SketchGuides import SketchGuides
 from .SketchPen import SketchPen
@@ -26,8 +30,8 @@ from .ViewFitter import ViewFitter
 class ModulePanel:
     """One panel for one scene at a time. `parameters` is None while no scene is open."""
 
-    def __init__(self, widget: Any, ui: Any, generation: Any = None, environment: Any = None) -> None:
-        self._widget, self._ui = widget, ui
+    def __init__(self, ui: Any, generation: Any = None, environment: Any = None) -> None:
+        self._ui = ui
         self.parameters: Any = None
         self._guiTag: Any = None
         self._observed: Any = None
@@ -46,8 +50,12 @@ class ModulePanel:
         self.environment.devicesFound.connect(self.advanced.setDevices)
         self.environment.backendMustStop.connect(self.generation.backend.stop)
         self.generation.finished.connect(self._onFinished)
+        self.generation.stateChanged.connect(lambda: self.review.setBusy(self.generation.busy))
         self.pen.strokeDrawn.connect(self._onStroke)
-        self._shortcuts = self._makeShortcuts()
+        self._shortcuts = _shortcuts({",": lambda: self.review.step(-1), ".": lambda: self.review.step(1)})
+        self._escape = _shortcuts({"Esc": self.pen.escape})  # only while the pen is on: the key is wanted elsewhere, too
+        self.pen.modeChanged.connect(self._onPenMode)
+        self._watch = SceneWatch(slicer.mrmlScene, removed=self.review.forget)
 
     def setParameters(self, parameters: Any) -> None:
         """Follow another parameter node. None, when the scene closes, lays the pen down and stops the run."""
@@ -58,7 +66,8 @@ class ModulePanel:
                 self.generation.cancel()
         self.parameters = parameters
         if parameters is not None:
-            self._guiTag = parameters.connectGui(self._widget)
+            # `connectGui` finds the same widgets, but before Slicer 5.11 it returns no tag to untie them by.
+            self._guiTag = parameters.connectParametersToGui(_namedWidgets(self._ui))
             node = parameters.parameterNode
             self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters)
         for section in (self.draw, self.describe, self.generate, self.review, self.advanced):
@@ -81,6 +90,7 @@ class ModulePanel:
     def close(self) -> None:
         """Give everything back: observers, the pen, child processes, shortcuts."""
         self._release()
+        self._watch.release()
         self.describe.close()
         self.review.close()
         self.environment.close()
@@ -89,10 +99,10 @@ class ModulePanel:
         self._guides.cleanup()
         self.views.release()
         self.book.cleanup()
-        for shortcut in self._shortcuts:
+        for shortcut in self._shortcuts + self._escape:
             shortcut.enabled = False
             shortcut.setParent(None)
-        self._shortcuts = []
+        self._shortcuts, self._escape = [], []
 
     def _release(self) -> None:
         if self._observed is not None:
@@ -103,18 +113,9 @@ class ModulePanel:
             self.parameters.disconnectGui(self._guiTag)
             self._guiTag = None
 
-    def _makeShortcuts(self) -> list[Any]:
-        window = slicer.util.mainWindow()
-        if window is None:
-            return []
-        made = []
-        for key, action in ((",", lambda: self.review.step(-1)), (".", lambda: self.review.step(1)), ("Esc", self.pen.escape)):
-            shortcut = qt.QShortcut(window)
-            shortcut.setKey(qt.QKeySequence(key))
-            shortcut.enabled = False
-            shortcut.connect("activated()", action)
-            made.append(shortcut)
-        return made
+    def _onPenMode(self, mode: str) -> None:
+        for shortcut in self._escape:
+            shortcut.enabled = mode != "off"
 
     def _onParameters(self, *_unused: Any) -> None:
         for section in (self.draw, self.describe, self.generate, self.advanced):
@@ -129,4 +130,24 @@ class ModulePanel:
 
     def _onFinished(self, run: Any) -> None:
         self.draw.hideGuide()
-        self.review.showRun(run, [entry.toRequest() for entry in self.book.sketches()])
+        request = GenerationRequest.from_dict(run.samples[0].request)  # the sketches may be others by now
+        self.review.showRun(run, request.sketches)
+
+
+def _namedWidgets(ui: Any) -> dict[str, Any]:
+    """Parameter -> the widget that names it in the .ui file."""
+    named = {widget.property("SlicerParameterName"): widget for widget in vars(ui).values()}
+    return {name: widget for name, widget in named.items() if name}
+
+
+def _shortcuts(actions: dict[str, Callable[[], None]]) -> list[Any]:
+    """Keys of the main window, disabled; none without a main window."""
+    window = slicer.util.mainWindow()
+    made = []
+    for key, action in actions.items() if window is not None else ():
+        shortcut = qt.QShortcut(window)
+        shortcut.setKey(qt.QKeySequence(key))
+        shortcut.enabled = False
+        shortcut.connect("activated()", action)
+        made.append(shortcut)
+    return made

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
 
 from sketch2ct.anatomy import find
+from sketch2ct.errors import BadRequest
 from sketch2ct.geometry import Grid
 from sketch2ct.request import NONE, GenerationRequest, Sketch
 
@@ -40,16 +40,24 @@ def buildRequest(parameters: Any, sketches: list[Sketch], context: Path | None =
 
 
 def gridOf(volume: slicer.vtkMRMLVolumeNode) -> Grid:
-    """The voxel grid of a volume node, parent transforms included when they are linear; RAS mm."""
+    """The voxel grid of a volume node, parent transforms included; RAS mm. Raises BadRequest when it has none."""
+    name = f"The frame volume '{volume.GetName()}'"
+    if volume.GetImageData() is None:
+        raise BadRequest(f"{name} is empty.", "Choose another volume as the frame, or none.")
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     parent = volume.GetParentTransformNode()
-    if parent is not None and parent.IsTransformToWorldLinear():
+    if parent is not None:
+        if not parent.IsTransformToWorldLinear():
+            raise BadRequest(f"{name} is under a transform that bends it.", "Harden the transform, or choose another frame.")
         toWorld = vtk.vtkMatrix4x4()
         parent.GetMatrixTransformToWorld(toWorld)
         vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
     shape = volume.GetImageData().GetDimensions()
-    return Grid(shape, np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)]))
+    try:
+        return Grid(shape, slicer.util.arrayFromVTKMatrix(matrix))
+    except ValueError as error:
+        raise BadRequest(f"{name} has no usable geometry: {error}", "Choose another volume as the frame, or none.") from error
 
 
 def resultName(request: GenerationRequest, now: float | None = None) -> str:

@@ -12,6 +12,7 @@ from .OneShot import OneShot
 from .Readout import Readout
 from .Run import Run
 from .SampleSwitcher import SampleSwitcher
+from .WrappedLabel import WrappedLabel
 
 
 class ReviewPanel:
@@ -22,7 +23,10 @@ class ReviewPanel:
         self._parameters: Any = None
         self.run: Run | None = None
         self._switcher: Any = None
+        self._isBusy = False
+        self._warnings = WrappedLabel(ui.warningLabel)
         self._scroll = OneShot(self._scrollHere)
+        self._lookAgain = OneShot(self._onNodesGone)  # once whatever removes nodes is done with it
         table = ui.readoutTable
         table.verticalHeader().setVisible(False)
         table.horizontalHeader().setVisible(False)
@@ -50,9 +54,21 @@ class ReviewPanel:
         self._fitter.fit(sketches, run.samples[0].segmentation, run.samples[0].volume)
         self._scroll.start()  # once the section has its new size
 
+    def setBusy(self, busy: bool) -> None:
+        """While a run is under way, no other can be started from here."""
+        self._isBusy = busy
+        self._offer()
+
+    def forget(self, nodes: list[Any]) -> None:
+        """Nodes were removed from the scene: what is gone is no longer offered."""
+        shown = [] if self.run is None else [node for sample in self.run.samples for node in (sample.segmentation, sample.volume)]
+        if any(node in shown for node in nodes):
+            self._lookAgain.start()
+
     def close(self) -> None:
         """The widgets are about to go."""
         self._scroll.stop()
+        self._lookAgain.stop()
 
     def step(self, by: int) -> None:
         """Go to the next or the previous sample."""
@@ -72,7 +88,26 @@ class ReviewPanel:
         sample, count = self.run.samples[number], len(self.run.samples)
         self._ui.sampleLabel.text = _("{n} of {count}").format(n=number + 1, count=count) if count > 1 else ""
         self._showReadout(sample.manifest)
-        self._ui.folderButton.enabled = sample.folder is not None and sample.folder.is_dir()
+        self._offer()
+
+    def _offer(self) -> None:
+        """Enable what can be done with the shown sample."""
+        sample = self._sample()
+        hasMask = sample is not None and sample.segmentation is not None
+        self._ui.editButton.enabled = hasMask
+        self._ui.regenerateButton.enabled = hasMask and not self._isBusy
+        self._ui.folderButton.enabled = sample is not None and sample.folder is not None
+
+    def _onNodesGone(self) -> None:
+        if self.run is None or self._parameters is None:
+            return
+        run = next((run for run in Run.fromScene(slicer.mrmlScene) if run.id == self.run.id), None)
+        if run is None:
+            self.setParameters(self._parameters)
+            return
+        number = self._ui.sampleSlider.value
+        self._take(run)
+        self.showSample(min(number, len(run.samples) - 1))
 
     def _scrollHere(self) -> None:
         parent = self._ui.resultSection.parent()
@@ -90,11 +125,9 @@ class ReviewPanel:
         self._ui.sampleSlider.blockSignals(blocked)
         for widget in (self._ui.sampleSlider, self._ui.previousButton, self._ui.nextButton, self._ui.sampleLabel):
             widget.visible = count > 1
-        for widget in (self._ui.editButton, self._ui.regenerateButton):
-            widget.enabled = count > 0
         for widget in (self._ui.readoutTable, self._ui.warningLabel):
             widget.visible = count > 0
-        self._ui.folderButton.enabled = False
+        self._offer()
         self._ui.runLabel.text = self._title(run)
 
     def _title(self, run: Run | None) -> str:
@@ -118,10 +151,10 @@ class ReviewPanel:
                     item.setForeground(qt.QBrush(qt.QColor(160, 70, 0)))
                 table.setItem(number, column, item)
         table.resizeRowsToContents()
-        self._ui.warningLabel.text = "<br>".join(readout.sentences)
+        self._warnings.show("<br>".join(readout.sentences))
 
     def _sample(self) -> Any:
-        return self.run.samples[self._ui.sampleSlider.value] if self.run is not None else None
+        return self.run.samples[self._ui.sampleSlider.value] if self.run is not None and self.run.samples else None
 
     def _onEdit(self) -> None:
         segmentation = self._sample().segmentation
@@ -136,4 +169,8 @@ class ReviewPanel:
         self._generate()
 
     def _onFolder(self) -> None:
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._sample().folder)))
+        folder = self._sample().folder
+        if not folder.is_dir():
+            slicer.util.errorDisplay(_("The folder {folder} is gone.").format(folder=folder), windowTitle=_("Sketch2CT"))
+            return
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))

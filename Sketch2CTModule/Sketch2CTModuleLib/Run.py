@@ -68,10 +68,11 @@ def _place(run: Run, node: Any) -> None:
     if sample is None:
         sample = Sample(number, None, None)
         run.samples.append(sample)
+    # The first one counts: what comes later is a copy that the user made.
     if node.IsA("vtkMRMLSegmentationNode"):
-        sample.segmentation = node
+        sample.segmentation = sample.segmentation or node
     else:
-        sample.volume = node
+        sample.volume = sample.volume or node
         sample.segmentation = sample.segmentation or node.GetNodeReference(SEGMENTATION_ROLE)
 
 

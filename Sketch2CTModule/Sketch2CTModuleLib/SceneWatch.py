@@ -12,6 +12,10 @@ _Scene = slicer.vtkMRMLScene
 _LOADED = (_Scene.EndImportEvent, _Scene.EndRestoreEvent)
 
 
+def _ignore(*_unused: Any) -> None:
+    pass
+
+
 class SceneWatch:
     """Observes `scene` until `release`.
 
@@ -23,10 +27,10 @@ class SceneWatch:
     def __init__(
         self,
         scene: Any,
-        added: Callable[[Any], None],
-        removed: Callable[[list[Any]], None],
-        closed: Callable[[], None],
-        loaded: Callable[[], None],
+        added: Callable[[Any], None] = _ignore,
+        removed: Callable[[list[Any]], None] = _ignore,
+        closed: Callable[[], None] = _ignore,
+        loaded: Callable[[], None] = _ignore,
     ) -> None:
         self._scene = scene
         self._added, self._removed = added, removed

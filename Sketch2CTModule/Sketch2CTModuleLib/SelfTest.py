@@ -31,7 +31,7 @@ class SelfTest:
         self._widget = slicer.util.loadUI(str(resourcesFolder() / "UI" / "Sketch2CTModule.ui"))
         self._widget.setMRMLScene(slicer.mrmlScene)
         self._ui = slicer.util.childWidgetVariables(self._widget)
-        self._panel = ModulePanel(self._widget, self._ui, Generation(SelfTestBackend()))
+        self._panel = ModulePanel(self._ui, Generation(SelfTestBackend()))
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", "Sketch2CT self-test")
         self._panel.setParameters(Parameters(node))  # type: ignore[call-arg]
         self._ui.resultsPath.blockSignals(True)  # the user's own folder stays chosen

@@ -165,17 +165,18 @@ class SketchBook:
         state = self._history.state
         wanted = {stroke.id for stroke in state}
         with self._writes():
-            for gone in [held for key, held in self._held.items() if key not in wanted]:
-                self._drop(gone.stroke.id)
-                self._scene.RemoveNode(gone.node)
+            gone = [held for key, held in self._held.items() if key not in wanted]
+            for held in gone:
+                self._drop(held.stroke.id)
+                self._scene.RemoveNode(held.node)
             for order, stroke in enumerate(state):
-                held = self._held.get(stroke.id)
-                if held is None:
+                known = self._held.get(stroke.id)
+                if known is None:
                     self._hold(stroke, self._nodes.add(stroke, order))
-                elif held.stroke is not stroke:
-                    self._nodes.write(held.node, stroke, order)
-                    held.stroke = stroke
-            if not state:
+                elif known.stroke is not stroke:
+                    self._nodes.write(known.node, stroke, order)
+                    known.stroke = stroke
+            if gone and not state:  # when others took the curves away, they may be just about to remove their folder, too
                 self._nodes.removeEmptyFolder()
         self.changed.emit()
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from sketch2ct import bundle as bundles
-from sketch2ct import describe
+from sketch2ct import cli, describe
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.errors import BadRequest, BundleCorrupt
-from sketch2ct.evaluation import case, ct, metrics, probes, report
+from sketch2ct.evaluation import case, conditions, ct, diversity, metrics, parts, probes, report
 from sketch2ct.evaluation.run import evaluate
 from sketch2ct.geometry import Grid, inside, outlines
 from sketch2ct.imaging import CTVolume, LabelVolume
@@ -41,7 +41,7 @@ class Extruder:
         else:
             text = describe.read(condition.description)
             words = {"small": 8.0, "large": 16.0}
-            volume = text.values.get("volume_ml") or next(v for w, v in words.items() if w in condition.description)
+            volume = text.values.get("volume_ml") or next((v for w, v in words.items() if w in condition.description), 12.0)
             noise = float(torch.rand(1, generator=rng)) - 0.5
             radius = (volume * (1 + 0.1 * noise) * 3000 / (4 * math.pi)) ** (1 / 3)
             mask = ((ras - grid.centre) ** 2).sum(-1) < radius**2
@@ -178,6 +178,56 @@ def test_a_case_has_the_same_figures_when_fewer_are_evaluated(run, whole):
     assert few["probes"]["small_large_obeyed"]["n"] == 4
 
 
+@pytest.fixture(scope="module")
+def kit(run):
+    return run(only="all", cases=2, ct_cases=1)
+
+
+def test_every_part_has_its_keys_figures_and_tables(kit):
+    made, out = kit
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(made, allow_nan=False))
+    assert made["parts"] == list(parts.PARTS) and made["command"].endswith("--cases 2 --parts all")
+    assert list(made["conditions"]) == list(conditions.CONDITIONS)
+    assert set(made["conditions"]["two_sketches"]["mean_of_five"]) == {*case.METRICS, "dice_3d_gain"}
+    assert set(made["obedience"]) == {"share_followed", "words", "numbers"}
+    assert list(made["plausibility"]) == [*STRUCTURES, "overall"] and list(made["diversity"]) == list(diversity.REQUESTS)
+    assert list(made["neighbours"]) == ["brainstem", "overall"]  # the toy mandibles are smaller than any that training uses
+    assert set(made["records"]) > {"conditions", "obedience", "plausibility", "diversity", "neighbours"}
+    assert {"figures/conditions.png", "figures/obedience.png"} < set(made["figures"])
+    assert set(made["seconds"]["parts"]) >= {*parts.PARTS, "baselines", "training masks"}
+    text = (out / "report.md").read_text()
+    for head in ("other requests", "Words and numbers", "Plausibility", "several seeds", "Nearest training mask"):
+        assert f"{head}" in text
+    assert "| two sketches on two planes | 0." in text
+
+
+def test_parts_do_not_change_one_another(kit, whole, run):
+    made = kit[0]
+    first = [r for r in whole[0]["records"]["masks"] if r["case"] in ("toy_07", "toy_08")]
+    assert [r["values"] for r in made["records"]["masks"]] == [r["values"] for r in first]
+    alone = run(only="conditions,diversity", cases=2)[0]
+    assert alone["parts"] == ["masks", "conditions", "diversity"]
+    assert alone["conditions"] == made["conditions"] and alone["diversity"] == made["diversity"]
+    assert alone["ct"] == alone["probes"] == alone["obedience"] == alone["neighbours"] == {}
+
+
+def test_cheap_parts_belong_to_every_evaluation(whole):
+    made, out = whole
+    assert made["plausibility"]["overall"]["volume"]["real"]["n"] == 3
+    assert made["neighbours"]["brainstem"]["ratio"]["n"] == 3 and made["neighbours"]["overall"]["copies"] == []
+    assert made["conditions"] == made["obedience"] == made["diversity"] == {}
+    assert "several seeds" not in (out / "report.md").read_text()
+
+
+def test_cts_alone_need_no_masks(run):
+    def refused(name, bundle, device):
+        raise AssertionError("no mask is asked for")
+
+    made, out = run(only="ct", cases=1, load_masks=refused)
+    assert made["masks"] == {} and made["ct"]["brainstem"]["hu_median"]["mean"] == 31
+    assert made["figures"] == ["figures/ct-toy_07.png"] and "## CT" in (out / "report.md").read_text()
+
+
 def test_several_samples_of_a_patient_count_as_one(run):
     made = run(cases=2, samples=2, ct_cases=0)[0]
     assert len(made["records"]["masks"]) == 8
@@ -190,11 +240,17 @@ def test_several_samples_of_a_patient_count_as_one(run):
         ({"images": "imagesTr"}, "not of the same split"),
         ({"images": "imagesTs", "labels": "labelsTs"}, "labelsTs"),
         ({"cases": 0}, "number of cases"),
+        ({"only": "masks,pictures"}, "no part 'pictures'"),
     ],
 )
 def test_wrong_arguments_are_refused(run, changes, message):
     with pytest.raises(BadRequest, match=message):
         run(**changes)
+
+
+def test_the_command_line_refuses_an_unknown_part(toy_root, tmp_path, capsys):
+    assert cli.main(["evaluate", "--data", str(toy_root), "--out", str(tmp_path / "out"), "--parts", "masks,hats"]) == 2
+    assert "no part 'hats'" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_a_bundle_without_ranges_is_refused(run, toy_bundle):

@@ -68,7 +68,8 @@ def test_the_shipped_guide_fits_its_bundle():
         volume = mask.sum() * guide.grid.voxel_ml
         low, high = vocabulary()[name].volume_ml
         assert low < volume < high
-        assert np.allclose(guide.grid.to_ras(np.argwhere(mask)).mean(0), metadata["placement"][name], atol=6.0)  # the mean of bent shapes is not centred
+        middle = guide.grid.to_ras(np.argwhere(mask)).mean(0)
+        assert np.allclose(middle, metadata["placement"][name], atol=6.0)  # the mean of bent shapes is not centred
     right, left = (guide.grid.to_ras(np.argwhere(guide.mask(f"parotid_gland_{side}")))[:, 0].mean() for side in ("right", "left"))
     assert right > 40 and left < -40  # x grows to the patient's right
     assert json.loads((chosen.folder / "guide.json").read_text())["8"] == "body"

@@ -46,6 +46,42 @@ def test_surface_distance_to_nothing_is_undefined():
     assert np.isnan(metrics.hd95_mm(BALL, np.zeros_like(BALL), GRID.spacing))
 
 
+def test_surface_dice_is_the_share_of_the_surfaces_within_three_mm():
+    a = box((4, 4, 4), (24, 24, 24), (40, 40, 40))
+    assert metrics.surface_dice(a, a, (1, 1, 1)) == 1
+    assert metrics.surface_dice(a, np.roll(a, 3, axis=0), (1, 1, 1)) == 1
+    # One slab in another, their faces 2 mm and 8 mm apart. Within 3 mm, of 76 mm wide faces and 10 and 20 mm high sides:
+    slab, other = box((2, 2, 10), (78, 78, 20), (80, 80, 40)), box((2, 2, 8), (78, 78, 28), (80, 80, 40))
+    near = 2 * 76**2 + (76**2 - 70**2) + 4 * 76 * (10 + 15)
+    assert metrics.surface_dice(slab, other, (1, 1, 1)) == pytest.approx(near / (4 * 76**2 + 4 * 76 * 30), abs=0.02)
+    near = 2 * (76**2 - 74**2) + 4 * 76 * (10 + 12)
+    assert metrics.surface_dice(slab, other, (1, 1, 1), tolerance_mm=1) == pytest.approx(near / (4 * 76**2 + 4 * 76 * 30), abs=0.02)
+    assert metrics.surface_dice(slab, other, (1, 1, 1), tolerance_mm=8) == 1
+
+
+def test_surface_dice_is_in_mm_along_each_axis():
+    a = box((4, 4, 4), (24, 24, 24), (40, 40, 40))
+    moved = [metrics.surface_dice(a, np.roll(a, 2, axis=axis), (1, 1.5, 2.5)) for axis in range(3)]
+    assert moved[:2] == [1, 1] and moved[2] < 0.85
+    far = box((26, 26, 26), (36, 36, 36), (40, 40, 40))
+    assert metrics.surface_dice(a, far, (3, 3, 3)) < 0.05
+    nothing = np.zeros_like(a)
+    assert metrics.surface_dice(a, nothing, (1, 1, 1)) == 0 and metrics.surface_dice(nothing, nothing, (1, 1, 1)) == 1
+    whole = np.ones((10, 10, 10), bool)  # touches every end of its array
+    assert metrics.surface_dice(whole, whole, (1, 1, 1)) == 1
+
+
+def test_a_mask_is_moved_onto_the_centroid_of_another():
+    truth = box((10, 4, 6), (14, 8, 10))
+    assert (metrics.moved_onto(box((30, 1, 20), (34, 5, 24), (50, 9, 40)), truth) == truth).all()
+    cut = metrics.moved_onto(box((0, 0, 0), (40, 4, 4), (40, 10, 10)), truth)
+    assert cut.sum() == 20 * 4 * 4 and cut[:, 4:8, 6:10].all()
+    assert not metrics.moved_onto(np.zeros((5, 5, 5), bool), truth).any()
+    odd = box((10, 4, 6), (15, 9, 11))  # its centroid lies half a voxel from those of even boxes
+    assert metrics.dice(metrics.moved_onto(box((2, 2, 2), (7, 7, 7)), odd), odd) == 1
+    assert metrics.dice(metrics.moved_onto(BALL, np.roll(BALL, (3, -2, 1), (0, 1, 2))), np.roll(BALL, (3, -2, 1), (0, 1, 2))) == 1
+
+
 @pytest.mark.parametrize("orientation", ["axial", "coronal", "sagittal"])
 def test_a_ball_agrees_with_its_great_circle_on_every_plane(orientation):
     assert metrics.plane_dice(BALL, BALL, GRID, circle(25, Plane.named(orientation, (0, 0, 0))))[1] > 0.97
@@ -101,3 +137,9 @@ def test_the_summary_says_what_was_undefined():
     assert metrics.summary([1.0, float("nan"), 3.0])["undefined"] == 1
     assert metrics.summary([1.0, float("nan"), 3.0])["mean"] == 2
     assert metrics.summary([]) == {"mean": None, "ci95": [None, None], "n": 0}
+
+
+def test_values_by_patient_and_structure_make_a_table():
+    table = metrics.table({("a", "brainstem"): 1.0, ("b", "mandible"): 2.0}, ["brainstem", "mandible"])
+    np.testing.assert_array_equal(table, [[1, np.nan], [np.nan, 2]])
+    assert metrics.table({}, ["brainstem"]).shape == (0, 1)

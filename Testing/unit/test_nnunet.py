@@ -88,3 +88,26 @@ def test_the_real_set_has_its_official_splits(real_data_root):
     assert all(labels.has(name) for name in dataset.labelled(case))
     assert labels.grid.matches(dataset.image(case).grid)
     assert -100 < np.median(dataset.image(case).array[labels.mask("brainstem")]) < 100
+
+
+@pytest.mark.parametrize(
+    ("said", "modality"),
+    [
+        ({"modality": "MR"}, "MR"),
+        ({"modality": "CT", "channel_names": {"0": "MRI"}}, "CT"),
+        ({"channel_names": {"0": "MRI"}}, "MR"),
+        ({"channel_names": {}}, "CT"),
+    ],
+)
+def test_the_modality_is_said_or_told_by_the_channel(toy_root, tmp_path, said, modality):
+    root = tmp_path / "set"
+    shutil.copytree(toy_root, root)
+    (root / "dataset.json").write_text(json.dumps(json.loads((root / "dataset.json").read_text()) | said))
+    dataset = Dataset(root)
+    assert dataset.modality.name == dataset.image("toy_07").modality.name == modality
+
+
+def test_an_unknown_modality_is_refused(toy_root, tmp_path):
+    (tmp_path / "dataset.json").write_text(json.dumps(json.loads((toy_root / "dataset.json").read_text()) | {"modality": "PET"}))
+    with pytest.raises(BadRequest, match="PET"):
+        Dataset(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 LIGHT = (
     *("errors", "resources", "geometry", "anatomy", "imaging", "request", "describe", "sketching", "naming", "framing"),
     *("quality", "results", "drafting", "intake", "installing", "bundle", "generation", "preview", "console", "cli"),
-    *("provenance", "doctor"),
+    *("provenance", "doctor", "modality"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What a CT itself tells: body, bone and air by thresholds, and where voxels were really stored. No torch.
+"""What a CT itself tells: body, bone and air by thresholds, and where voxels were really stored; an MR tells its body. No torch.
 
 These masks are derived, not contoured: teeth and metal count as bone, and a mask is only as fine as the scan's voxels.
 """
@@ -14,7 +14,6 @@ from ..imaging import CTVolume
 
 Mask = NDArray[np.bool_]
 
-BODY_HU = -300  # half-way between lung-free soft tissue and the air around the patient, skin's partial volume included
 BONE_HU = 200
 AIR_HU = -400
 CRUMB_VOXELS = 20  # smaller bone components are noise, calcified vessels or contrast
@@ -54,13 +53,13 @@ def filled(mask: Mask, axis: int) -> Mask:
 
 
 def body_of(ct: CTVolume) -> Mask:
-    """The body (i, j, k): the largest component above BODY_HU after closing by one voxel, filled on every axial slice.
+    """The body (i, j, k): the largest component above the modality's threshold after closing by one voxel, filled on every axial slice.
 
     Airways, mouth and sinuses are inside it. Opening by TABLE_MM within the slices cuts the table and the fixation
     off; what the opening took from ears and nose is given back by growing within the filled mask.
     """
     axis = cranial_axis(ct.grid)
-    dense = np.pad(ct.array > BODY_HU, 1)  # the border would otherwise be eroded by the closing
+    dense = np.pad(ct.array > ct.modality.body, 1)  # the border would otherwise be eroded by the closing
     closed = ndimage.binary_closing(dense, _FACES)[1:-1, 1:-1, 1:-1]
     whole = filled(closed, axis)
     pixel = float(np.delete(ct.grid.spacing, axis).mean())
@@ -72,8 +71,10 @@ def body_of(ct: CTVolume) -> Mask:
 
 
 def derive(ct: CTVolume) -> dict[str, Mask]:
-    """The derived structures `body`, `bone` and `air` of a CT, (i, j, k) bool; bone and air lie in the body."""
+    """The derived structures of an image, (i, j, k) bool: `body` and, of a CT, `bone` and `air`, which lie in the body."""
     body = body_of(ct)
+    if ct.modality.derived == ("body",):
+        return {"body": body}
     return {"body": body, "bone": without_crumbs((ct.array > BONE_HU) & body), "air": (ct.array < AIR_HU) & body}
 
 

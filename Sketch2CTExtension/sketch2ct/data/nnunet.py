@@ -2,7 +2,8 @@
 
 Beyond nnU-Net's own keys, `dataset.json` may hold `cases`: case -> {`split`, `spacing_mm`, `labelled`}. A structure
 that is not `labelled` was not contoured, which is not the same as absent. Without `cases`, what a case's map holds counts
-as labelled.
+as labelled. `modality` is CT or MR; without it, the name of the first channel tells, and CT is the default. An MR's numbers are
+normalised intensities (`sketch2ct.modality`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from ..anatomy import resolve
 from ..errors import BadRequest
 from ..imaging import CTVolume, LabelVolume, read_ct, read_labels
+from ..modality import CT, MR, Modality, named
 
 SPLITS = ("Tr", "Va", "Ts")
 CT_CHANNEL = "_0000"  # nnU-Net's suffix of the first image channel
@@ -26,6 +28,7 @@ class Dataset:
 
     root: Path
     names: dict[int, str] = field(init=False)
+    modality: Modality = field(init=False)
     _cases: dict[str, dict[str, Any]] = field(init=False, repr=False)
     _ending: str = field(init=False, repr=False)
 
@@ -33,6 +36,7 @@ class Dataset:
         object.__setattr__(self, "root", Path(self.root))
         data = self._read_json()
         object.__setattr__(self, "names", self._read_names(data.get("labels")))
+        object.__setattr__(self, "modality", self._read_modality(data))
         cases = data.get("cases", {})
         if not isinstance(cases, dict) or not all(isinstance(entry, dict) for entry in cases.values()):
             raise BadRequest(f"{self.file}: 'cases' must map each case to its entry.")
@@ -59,6 +63,13 @@ class Dataset:
         if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
             raise BadRequest(f"{self.file}: 'labels' must map each structure to one number.", "Regions are not read.")
         return {value: resolve(name) for name, value in sorted(labels.items(), key=lambda item: item[1]) if value}
+
+    def _read_modality(self, data: dict[str, Any]) -> Modality:
+        if isinstance(data.get("modality"), str):
+            return named(data["modality"])
+        channels = data.get("channel_names")
+        first = str(channels.get("0", "")) if isinstance(channels, dict) else ""
+        return MR if first.upper().startswith("MR") else CT
 
     def splits(self) -> list[str]:
         """The splits that have a folder of labels, for example `["Tr", "Va"]`."""
@@ -87,8 +98,8 @@ class Dataset:
         return read_labels(self.root / f"labels{self.split(case)}" / f"{case}{self._ending}", self.names)
 
     def image(self, case: str) -> CTVolume:
-        """The CT of a case in HU. Raises BadRequest when missing or damaged."""
-        return read_ct(self.root / f"images{self.split(case)}" / f"{case}{CT_CHANNEL}{self._ending}")
+        """The CT of a case in HU, or its MR in normalised intensities. Raises BadRequest when missing or damaged."""
+        return read_ct(self.root / f"images{self.split(case)}" / f"{case}{CT_CHANNEL}{self._ending}", self.modality)
 
     def labelled(self, case: str) -> list[str]:
         """The structures that were contoured in a case, in the order of their values."""

@@ -105,8 +105,9 @@ def _outlines(mask: NDArray[np.bool_], grid: Grid, rng: np.random.Generator) -> 
     return found
 
 
-def build_shape(case: str, structure: str, mask: NDArray[np.bool_], grid: Grid, variants: int, seed: int) -> Shape:
-    """The cached shape of one contoured structure: the patient's own and `variants - 1` moved ones."""
+def build_shape(case: str, structure: str, mask: NDArray[np.bool_], grid: Grid, variants: int, seed: int, *, mirror: bool = True) -> Shape:
+    """The cached shape of one contoured structure: the patient's own and `variants - 1` moved ones, with `mirror` every other one
+    mirrored (an organ that lies on one side must not be)."""
     rng = np.random.default_rng([seed, crc32(f"{case}/{structure}".encode())])
     margin = int(np.ceil(MARGIN_MM / grid.spacing.min()))
     small, small_grid = crop(mask, grid, margin)
@@ -116,9 +117,9 @@ def build_shape(case: str, structure: str, mask: NDArray[np.bool_], grid: Grid, 
     for n in range(variants):
         name, transform, own, own_grid = structure, np.eye(4), small, small_grid
         if n:
-            mirror = bool(n % 2)
-            transform = random_transform(centre, rng, mirror=mirror)
-            name = (vocabulary()[structure].mirror or structure) if mirror else structure
+            mirrored = mirror and bool(n % 2)
+            transform = random_transform(centre, rng, mirror=mirrored)
+            name = (vocabulary()[structure].mirror or structure) if mirrored else structure
             corners = small_grid.corners() @ transform[:3, :3].T + transform[:3, 3]
             spacing = np.clip(small_grid.spacing, 2.0, 3.0)
             cells = np.ceil(np.ptp(corners, axis=0) / spacing).astype(int)
@@ -131,15 +132,15 @@ def build_shape(case: str, structure: str, mask: NDArray[np.bool_], grid: Grid, 
     return shape
 
 
-def _build_case(job: tuple[Dataset, str, tuple[str, ...], int, int]) -> list[Shape]:
-    dataset, case, structures, variants, seed = job
+def _build_case(job: tuple[Dataset, str, tuple[str, ...], int, int, bool]) -> list[Shape]:
+    dataset, case, structures, variants, seed, mirror = job
     labels = dataset.labels(case)
     shapes = []
     for name in dataset.labelled(case):
         if name in structures and labels.has(name):
             mask = usable(labels.mask(name), labels.grid, name)
             if mask is not None:
-                shapes.append(build_shape(case, name, mask, labels.grid, variants, seed))
+                shapes.append(build_shape(case, name, mask, labels.grid, variants, seed, mirror=mirror))
     return shapes
 
 
@@ -158,10 +159,19 @@ def usable(mask: NDArray[np.bool_], grid: Grid, structure: str) -> NDArray[np.bo
 
 
 def build_shapes(
-    dataset: Dataset, cases: list[str], structures: tuple[str, ...], *, variants: int, seed: int, workers: int = 2
+    dataset: Dataset,
+    cases: list[str],
+    structures: tuple[str, ...],
+    *,
+    variants: int,
+    seed: int,
+    mirror: bool = True,
+    workers: int = 2,
 ) -> list[Shape]:
-    """The shapes of all contoured structures of the cases."""
-    jobs = [(dataset, case, structures, variants, seed) for case in cases]
+    """The shapes of all contoured structures of the cases. One worker is this process."""
+    jobs = [(dataset, case, structures, variants, seed, mirror) for case in cases]
+    if workers < 2:
+        return [shape for job in jobs for shape in _build_case(job)]
     with get_context("spawn").Pool(workers) as pool:
         return [shape for found in pool.imap(_build_case, jobs) for shape in found]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import describe
 from ..anatomy import vocabulary
 from ..generation import MaskCondition, MaskGenerator, Progress
-from ..geometry import Grid
+from ..geometry import ORIENTATIONS, Grid
 from ..request import Sketch
 from ..sketching import largest_section, sketch_of
 from . import metrics
@@ -22,7 +22,7 @@ from .baselines import Baseline
 
 Mask = NDArray[np.bool_]
 
-METRICS = ("dice_3d", "dice_plane", "dice_sketch", "hd95_mm", "volume_error", "components")
+METRICS = ("dice_3d", "dice_plane", "dice_sketch", "surface_dice_3mm", "hd95_mm", "volume_error", "components")
 
 
 @dataclass
@@ -76,11 +76,17 @@ def ask(case: str, structure: str, mask: Mask, grid: Grid, ranges: describe.Rang
 
     Raises ValueError for a mask that is too small to be drawn.
     """
-    plane = largest_section(mask, grid)
-    rng = np.random.default_rng(seeds(seed, case, structure))
-    sketch = sketch_of(mask, grid, structure, plane, rng, strength=hand)
+    sketch = draw(case, structure, mask, grid, seed, hand)
     text = describe.canonical(describe.measure(mask, grid.affine), vocabulary()[structure].spoken, ranges)
     return Question(case, structure, mask, grid, sketch, text)
+
+
+def draw(
+    case: str, structure: str, mask: Mask, grid: Grid, seed: int, hand: float = 0.0, orientations: tuple[str, ...] = ORIENTATIONS
+) -> Sketch:
+    """The outline of the largest section over some orientations, exact or by a hand of that strength. Raises ValueError."""
+    plane = largest_section(mask, grid, orientations)
+    return sketch_of(mask, grid, structure, plane, np.random.default_rng(seeds(seed, case, structure)), strength=hand)
 
 
 def make(generator: MaskGenerator, structure: str, sketches: tuple[Sketch, ...], text: str, grid: Grid, rng: Any) -> Mask:
@@ -97,18 +103,7 @@ def answer(question: Question, generator: MaskGenerator, baselines: dict[str, Ba
     names = (q.case, q.structure, f"sample {sample}")
     start = time.perf_counter()
     mask = make(generator, q.structure, (q.sketch,), q.description, q.grid, torch_rng(seed, *names))
-    seconds = time.perf_counter() - start
-    ml = q.grid.voxel_ml
-    record = MaskRecord(
-        q.case,
-        q.structure,
-        sample,
-        q.sketch.plane.orientation,
-        float(mask.sum() * ml),
-        float(q.mask.sum() * ml),
-        seconds,
-    )
-    record.values = measure(mask, q)
+    record = record_of(q, mask, sample, time.perf_counter() - start, (q.sketch,))
     for name, baseline in baselines.items():
         record.values[f"{name}_dice_3d"] = metrics.dice(baseline.generate(q.sketch, q.grid), q.mask)
     if hasattr(generator, "clean_up"):
@@ -116,6 +111,15 @@ def answer(question: Question, generator: MaskGenerator, baselines: dict[str, Ba
         if record.values["components"] > 1:  # with one piece there is nothing to clean up
             record.clean = measure(_cleaned(generator, q, torch_rng(seed, *names)), q)
     return record, mask
+
+
+def record_of(q: Question, mask: Mask, sample: int, seconds: float, sketches: tuple[Sketch, ...]) -> MaskRecord:
+    """The mask (i, j, k) of a question measured; `sketches` are those it was made from."""
+    planes = "+".join(sketch.plane.orientation for sketch in sketches) or "none"
+    ml = q.grid.voxel_ml
+    record = MaskRecord(q.case, q.structure, sample, planes, float(mask.sum() * ml), float(q.mask.sum() * ml), seconds)
+    record.values = measure(mask, q, sketches)
+    return record
 
 
 def _cleaned(generator: Any, q: Question, rng: torch.Generator) -> Mask:
@@ -127,13 +131,15 @@ def _cleaned(generator: Any, q: Question, rng: torch.Generator) -> Mask:
         generator.clean_up = before
 
 
-def measure(mask: Mask, q: Question) -> dict[str, float]:
-    """Every metric of a mask against the truth and the sketch of its question."""
-    on_plane, with_sketch = metrics.plane_dice(mask, q.mask, q.grid, q.sketch)
+def measure(mask: Mask, q: Question, sketches: tuple[Sketch, ...] = ()) -> dict[str, float]:
+    """Every metric of a mask against the truth and the sketches, or that of its question; on several planes, their mean."""
+    on_planes = [metrics.plane_dice(mask, q.mask, q.grid, sketch) for sketch in sketches or (q.sketch,)]
+    on_plane, with_sketch = (float(np.mean(values)) for values in zip(*on_planes, strict=True))
     return {
         "dice_3d": metrics.dice(mask, q.mask),
         "dice_plane": on_plane,
         "dice_sketch": with_sketch,
+        "surface_dice_3mm": metrics.surface_dice(mask, q.mask, q.grid.spacing),
         "hd95_mm": metrics.hd95_mm(mask, q.mask, q.grid.spacing),
         "volume_error": metrics.volume_error(float(mask.sum()), float(q.mask.sum())),
         "components": metrics.components(mask),

@@ -79,8 +79,8 @@ def compare(
     with torch.no_grad():
         made = generator.generate(given, "", torch_rng(seed, case, "ct"), Progress())
     seconds = time.perf_counter() - start
-    hu = resample(real.array.astype(np.float32), real.grid, grid, outside=-1000)
-    on_grid = CTVolume(np.round(hu).astype(np.int16), grid)
+    hu = resample(real.array.astype(np.float32), real.grid, grid, outside=real.modality.outside)
+    on_grid = CTVolume(np.round(hu).astype(np.int16), grid, real.modality)
     known = resample(stored(real).astype(np.uint8), real.grid, grid, order=0).astype(bool)
     medians = {}
     for name in given.names.values():

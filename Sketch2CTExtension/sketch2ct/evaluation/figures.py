@@ -94,6 +94,46 @@ def dice_figure(records: list[MaskRecord], path: Path) -> Path:
     return _save(figure, path)
 
 
+def conditions_figure(reference: list[MaskRecord], conditions: dict[str, list[dict[str, Any]]], path: Path) -> Path:
+    """Box plot of the 3D Dice of every mask by what was asked; `conditions` as in the report's records."""
+    values = {"one sketch,\nfull text": [r.values["dice_3d"] for r in reference]}
+    values |= {name.replace("_", "\n", 1): [r["values"]["dice_3d"] for r in records] for name, records in conditions.items() if records}
+    figure = _figure(1.2 * len(values) + 1.5, 5)
+    axes = figure.add_subplot(facecolor=BACKGROUND)
+    boxes = axes.boxplot(list(values.values()), widths=0.5, patch_artist=True, whis=(5, 95))
+    for part in ("boxes", "whiskers", "caps", "medians", "fliers"):
+        for artist in boxes[part]:
+            artist.set(color=INK if part == "medians" else MADE)
+    for flier in boxes["fliers"]:
+        flier.set(marker=".", markeredgecolor=MADE, markersize=4)
+    axes.set_xticks(np.arange(len(values)) + 1, list(values), color=INK)
+    axes.set(ylim=(0, 1), ylabel="Dice, 3D")
+    axes.yaxis.label.set_color(INK)
+    axes.tick_params(colors=INK)
+    axes.grid(axis="y", color="#2b3038")
+    return _save(figure, path)
+
+
+def obedience_figure(shares: dict[tuple[str, str, str], float], path: Path) -> Path:
+    """The share of pairs followed as a table of colours: rows facts, by words and by numbers; columns structures.
+
+    `shares`: (kind, fact, structure) -> 0..1.
+    """
+    lines = list(dict.fromkeys((kind, fact) for kind, fact, _ in sorted(shares, key=lambda key: key[0], reverse=True)))
+    names = list(dict.fromkeys(name for _, _, name in shares))
+    table = np.array([[shares.get((*line, name), np.nan) for name in names] for line in lines])
+    figure = _figure(1.3 * len(names) + 3, 0.36 * len(lines) + 1.2)
+    axes = figure.add_subplot(facecolor=BACKGROUND)
+    axes.imshow(table, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    for (row, column), value in np.ndenumerate(table):
+        if np.isfinite(value):
+            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color="#14171c")
+    axes.set_xticks(np.arange(len(names)), [vocabulary()[n].spoken.replace(" ", "\n") for n in names], color=INK)
+    axes.set_yticks(np.arange(len(lines)), [f"{fact}, {kind}" for kind, fact in lines], color=INK)
+    axes.set_title("Pairs followed, %", color=INK, fontsize=10, loc="left")
+    return _save(figure, path)
+
+
 def mask_sheet(picks: list[tuple[str, list[tuple[str, Shown]]]], path: Path) -> Path:
     """Rows of (structure, [(rank, mask)]): each mask on its sketch's plane and on one across, over the real CT."""
     columns = max(len(row) for _, row in picks)

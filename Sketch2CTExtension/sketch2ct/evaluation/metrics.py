@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
@@ -19,6 +19,7 @@ from ..sketching import crop
 Mask = NDArray[np.bool_]
 
 RASTER_MM = 1.0
+TOLERANCE_MM = 3.0
 RESAMPLES = 1000
 _TOUCHING = np.ones((3, 3, 3), dtype=int)  # corners touch: a thin oblique plate is one piece
 
@@ -37,13 +38,32 @@ def hd95_mm(a: Mask, b: Mask, spacing: ArrayLike) -> float:
     """
     if not a.any() or not b.any():
         return float("nan")
-    box = ndimage.find_objects((a | b).astype(np.uint8))[0]
-    # A border of background: without it, MONAI sees no surface where the mask touches the array's end.
-    pair = [_tensor(np.pad(mask[box], 1)) for mask in (a, b)]
-    voxel = [float(s) for s in np.asarray(spacing)]
+    pair, voxel = _boxed(a, b), [float(s) for s in np.asarray(spacing)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI warns of its own call
         return float(compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=voxel)[0, 0])
+
+
+def surface_dice(a: Mask, b: Mask, spacing: ArrayLike, tolerance_mm: float = TOLERANCE_MM) -> float:
+    """The share of two surfaces that lies within `tolerance_mm` of the other one, 0..1, weighed by area; 1 when both are empty, 0 when
+    one is.
+
+    Nikolov et al., Journal of Medical Internet Research 23:e26151 (2021). `spacing` is the voxel size along the arrays' axes, mm.
+    """
+    if not a.any() or not b.any():
+        return 1.0 if not a.any() and not b.any() else 0.0
+    voxel = [float(s) for s in np.asarray(spacing)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        found = compute_surface_dice(*_boxed(a, b), [tolerance_mm], include_background=True, spacing=voxel, use_subvoxels=True)
+    return float(found[0, 0])
+
+
+def _boxed(a: Mask, b: Mask) -> list[torch.Tensor]:
+    """Both masks cut to the box around them."""
+    box = ndimage.find_objects((a | b).astype(np.uint8))[0]
+    # A border of background: without it, MONAI sees no surface where the mask touches the array's end.
+    return [_tensor(np.pad(mask[box], 1)) for mask in (a, b)]
 
 
 def _tensor(mask: NDArray) -> torch.Tensor:
@@ -77,6 +97,14 @@ def section_at(mask: Mask, grid: Grid, plane: Plane, uv: NDArray[np.float64]) ->
     return np.asarray(ndimage.map_coordinates(mask.astype(np.float32), index, order=1, mode="nearest") >= 0.5)
 
 
+def moved_onto(mask: Mask, truth: Mask) -> Mask:
+    """A mask, of any shape, moved (linear between voxels) so that its centroid lies on the truth's, on the truth's array (i, j, k)."""
+    if not mask.any() or not truth.any():
+        return np.zeros(truth.shape, dtype=bool)
+    way = np.argwhere(mask).mean(0) - np.argwhere(truth).mean(0)
+    return np.asarray(ndimage.affine_transform(mask.astype(np.float32), np.ones(3), way, output_shape=truth.shape, order=1) >= 0.5)
+
+
 def volume_error(predicted_ml: float, true_ml: float) -> float:
     """|predicted - true| / true; `true_ml` must not be 0."""
     return abs(predicted_ml - true_ml) / true_ml
@@ -106,6 +134,12 @@ def summary(values: Sequence[float] | NDArray, seed: int = 0) -> dict[str, Any]:
     low, high = np.percentile(finite[picks].mean(axis=1), [2.5, 97.5])
     interval = [round(float(low), 4), round(float(high), 4)]
     return {"mean": round(float(finite.mean()), 4), "ci95": interval, "n": len(finite), **missing}
+
+
+def table(values: Mapping[tuple[str, str], float], names: Sequence[str]) -> NDArray[np.float64]:
+    """(case, structure) -> value as (patients, structures), for `mean_of_means`; NaN where there is none."""
+    cases = list(dict.fromkeys(case for case, _ in values))
+    return np.array([[values.get((case, name), np.nan) for name in names] for case in cases], dtype=np.float64).reshape(-1, len(names))
 
 
 def mean_of_means(table: NDArray[np.float64], seed: int = 0) -> dict[str, Any]:

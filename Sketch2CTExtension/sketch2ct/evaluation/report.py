@@ -1,10 +1,23 @@
 """The figures of an evaluation as report.json and report.md.
 
-`report.json`: `cases`, `masks.<structure>` and `masks.mean_of_five` with `dice_3d`, `dice_plane` (sections of made and
-real mask), `dice_sketch` (section and filled sketch), `hd95_mm`, `volume_error`, `components`, `retrieval_dice_3d`,
-`mean_shape_dice_3d` and, where the generator has a clean-up, `clean`
-with the same after it; `ct.<structure>.hu_median_inside`; `probes`. Each figure is `{"mean", "ci95": [low, high], "n"}`
-over patients. Further `seconds`, `hardware`, `seed`, `command`, `bundle`, and every single measurement under `records`.
+`report.json`. A figure is `{"mean", "ci95": [low, high], "n"}` over patients; a part that was not asked for is `{}`.
+
+    cases, seed, samples, hand, parts, command, hardware, bundle, left_out, figures (pictures)
+    seconds                       mask, ct, total, and `parts`: part -> seconds
+    masks.<structure>.<metric>    dice_3d, dice_plane (sections of made and real mask), dice_sketch (section and filled sketch),
+                                  surface_dice_3mm, hd95_mm, volume_error, components, retrieval_dice_3d, mean_shape_dice_3d; where
+                                  the generator has a clean-up, `clean` with the same after it; `masks.mean_of_five` likewise
+    probes                        volume_within_20.text_only, .with_sketch, small_large_obeyed, one_component, by_structure
+    ct.<structure>                hu_median_inside, hu_median, hu_median_real, hu_median_error, hu_range; overall.histogram_difference
+    conditions.<condition>        as `masks`, without baselines, and dice_3d_gain; the conditions stand at the head of `conditions`
+    obedience                     share_followed; words and numbers, each with followed, side, moved, by_fact, by_structure
+    plausibility.<structure>      volume, facts, position, beyond_sketch, components, volume_percentile, each generated and real;
+                                  `overall` likewise
+    diversity.<request>           sketch_and_text, sketch_only, name_only, patients: <structure> and overall with pairwise_dice, volume_cv
+    neighbours.<structure>        generated, real, ratio, ratio_smooth, contrast.generated, contrast.real, copy_limit, copies;
+                                  `overall` likewise, without copy_limit
+    records                       every single measurement: masks, ct, volume_in_numbers, small_against_large, conditions, obedience,
+                                  plausibility, diversity, neighbours
 """
 
 from __future__ import annotations
@@ -15,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from ..anatomy import vocabulary
-from . import metrics
+from . import mask_tables, metrics
 from .case import METRICS, MaskRecord
+from .tables import cell, rows, spoken
 
 FIVE = ("brainstem", "spinal_cord", "parotid_gland_right", "parotid_gland_left", "mandible")
 BASELINES = ("retrieval_dice_3d", "mean_shape_dice_3d")
@@ -25,6 +38,7 @@ _HEADS = {
     "dice_3d": "Dice 3D",
     "dice_plane": "Dice on the sketch plane",
     "dice_sketch": "Dice with the sketch",
+    "surface_dice_3mm": "surface Dice, 3 mm",
     "hd95_mm": "HD95, mm",
     "volume_error": "volume error",
     "retrieval_dice_3d": "retrieval: Dice 3D",
@@ -32,10 +46,9 @@ _HEADS = {
 }
 
 
-def summarise_masks(records: list[MaskRecord], seed: int) -> dict[str, Any]:
+def summarise_masks(records: list[MaskRecord], seed: int, keys: tuple[str, ...] = (*METRICS, *BASELINES)) -> dict[str, Any]:
     """By structure and over the mean of five; several samples of one patient count as their mean."""
     names = list(dict.fromkeys(r.structure for r in records))
-    keys = (*METRICS, *BASELINES)
     found: dict[str, Any] = {}
     for name in names:
         found[name] = {k: metrics.summary(_patients(records, name, k), seed) for k in keys}
@@ -73,12 +86,23 @@ def _table(records: list[MaskRecord], names: list[str], key: str, *, clean: bool
         value = (source or {}).get(key, float("nan"))
         if np.isfinite(value):
             values.setdefault((r.case, r.structure), []).append(value)
-    rows = [[np.mean(values[c, n]) if (c, n) in values else np.nan for n in names] for c in _cases(records)]
-    return np.array(rows, dtype=np.float64).reshape(-1, len(names))
+    means = {key: float(np.mean(own)) for key, own in values.items()}
+    return np.array([[means.get((c, n), np.nan) for n in names] for c in _cases(records)], dtype=np.float64).reshape(-1, len(names))
 
 
 def _over(records: list[MaskRecord], names: list[str], key: str, seed: int, *, clean: bool = False) -> dict[str, Any]:
     return metrics.mean_of_means(_table(records, names, key, clean=clean), seed)
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: numbers rounded to 4 digits, what is no number None."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 4) if np.isfinite(value) else None
+    return value
 
 
 def write_report(report: dict[str, Any], out: Path) -> None:
@@ -96,14 +120,15 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
         f"Bundle {bundle['digest'][:16]}, seed {report['seed']}, {hardware['device']}, torch {hardware['torch']}; "
         f"{_seconds(report['seconds'])}. Mean with 95 % bootstrap interval over patients.",
-        "",
-        f"## Masks from the sketch of the largest section ({_hand(report['hand'])}) and the full description",
-        "",
-        *_mask_table(report["masks"]),
     ]
+    if report["masks"]:
+        head = f"## Masks from the sketch of the largest section ({_hand(report['hand'])}) and the full description"
+        lines += ["", head, "", *_mask_table(report["masks"])]
     if any("clean" in entry for entry in report["masks"].values()):
         lines += ["", "With clean-up (the largest piece kept):", "", *_mask_table(report["masks"], clean=True)]
-    lines += ["", "## Probes", "", *_probe_table(report["probes"])]
+    if report["probes"]:
+        lines += ["", "## Probes", "", *_probe_table(report["probes"])]
+    lines += mask_tables.sections(report)
     if report["ct"]:
         lines += ["", "## CT from the true labels", "", *_ct_table(report["ct"])]
     pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
@@ -119,55 +144,40 @@ def _seconds(seconds: dict[str, Any]) -> str:
     return ", ".join([*parts, f"{seconds['total'] / 60:.1f} min in all"])
 
 
-def _cell(figure: dict[str, Any] | None, digits: int = 3) -> str:
-    if not figure or figure["mean"] is None:
-        return "-"
-    low, high = figure["ci95"]
-    return f"{figure['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _rows(head: list[str], rows: list[list[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-
-
-def _spoken(name: str) -> str:
-    return vocabulary()[name].spoken if name in vocabulary() else name.replace("_", " ")
-
-
 def _mask_table(masks: dict[str, Any], *, clean: bool = False) -> list[str]:
     keys = [key for key in _HEADS if not clean or key in METRICS]
-    rows = []
+    body = []
     for name, entry in masks.items():
         chosen = entry.get("clean", {}) if clean else entry
         digits = {"hd95_mm": 1}
         first = entry["dice_3d"]["n"]
-        rows.append([_spoken(name), str(first), *(_cell(chosen.get(key), digits.get(key, 3)) for key in keys)])
-    return _rows(["structure", "n", *(_HEADS[key] for key in keys)], rows)
+        body.append([spoken(name), str(first), *(cell(chosen.get(key), digits.get(key, 3)) for key in keys)])
+    return rows(["structure", "n", *(_HEADS[key] for key in keys)], body)
 
 
 def _probe_table(probes: dict[str, Any]) -> list[str]:
-    rows = []
+    body = []
     for name, entry in (("all", probes), *probes["by_structure"].items()):
         within = entry["volume_within_20"]
         figures = (within["text_only"], within["with_sketch"], entry["small_large_obeyed"], entry["one_component"])
-        rows.append([_spoken(name), *(_cell(figure, 2) for figure in figures)])
+        body.append([spoken(name), *(cell(figure, 2) for figure in figures)])
     head = ["structure", "asked volume within 20 %, text only", "true volume within 20 %, sketch and text"]
-    return _rows([*head, "large is larger than small, text only", "in one piece, without clean-up"], rows)
+    return rows([*head, "large is larger than small, text only", "in one piece, without clean-up"], body)
 
 
 def _ct_table(ct: dict[str, Any]) -> list[str]:
-    rows = []
+    body = []
     for name, entry in ct.items():
         if name != "overall":
             low, high = entry["hu_range"]
             cells = [
-                _cell(entry["hu_median_inside"], 2),
-                _cell(entry["hu_median"], 0),
-                _cell(entry["hu_median_real"], 0),
+                cell(entry["hu_median_inside"], 2),
+                cell(entry["hu_median"], 0),
+                cell(entry["hu_median_real"], 0),
             ]
-            rows.append([_spoken(name), *cells, f"{low:.0f} to {high:.0f}"])
-    lines = _rows(["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], rows)
+            body.append([spoken(name), *cells, f"{low:.0f} to {high:.0f}"])
+    lines = rows(["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], body)
     if "overall" in ct:
-        difference = _cell(ct["overall"]["histogram_difference"])
+        difference = cell(ct["overall"]["histogram_difference"])
         lines += ["", f"Share of body voxels in another 50 HU bin of the histogram than in the real CT: {difference}."]
     return lines

@@ -13,10 +13,9 @@ from torch.utils.data import IterableDataset
 
 from ..data.scans import Scan
 from ..errors import BadRequest
+from ..modality import CT, Modality
 from ..networks.autoencoder import HU_SCALE, AutoencoderSize, CTAutoencoder
 from .loop import Stage
-
-SOFT_WINDOW = (-250.0, 250.0)  # HU; fat, muscle and glands differ by tens of HU only
 
 
 def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> Any:
@@ -28,13 +27,13 @@ def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.rand
 class CropBatches(IterableDataset):
     """Endless batches of HU and known voxels, each (N, 1, c, c, c) float32."""
 
-    def __init__(self, scans: list[Scan], settings: dict[str, Any], seed: int) -> None:
+    def __init__(self, scans: list[Scan], settings: dict[str, Any], seed: int, modality: Modality = CT) -> None:
         size = settings["crop"]
         self.scans = [scan for scan in scans if min(scan.hu.shape) >= size and scan.known.any()]
         if not self.scans:
             reason = f"No scan is {size} voxels wide, deep and tall, as the autoencoder's crop is."
             raise BadRequest(reason, "Set a smaller crop in the recipe.")
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.modality = settings, seed, modality
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
@@ -47,7 +46,7 @@ class CropBatches(IterableDataset):
                 tries += 1
                 scan = self.scans[int(rng.integers(len(self.scans)))]
                 window = random_crop(scan.hu.shape, size, rng)
-                dull = scan.known[window].mean() < 0.5 or (scan.hu[window] > -300).mean() < 0.1
+                dull = scan.known[window].mean() < 0.5 or (scan.hu[window] > self.modality.body).mean() < 0.1
                 if dull and tries < 100:  # mostly air or not stored; when there is little else, it must do
                     continue
                 turn = (slice(None, None, int(rng.choice([-1, 1]))),)
@@ -57,24 +56,32 @@ class CropBatches(IterableDataset):
 
 
 class AutoencoderStage(Stage):
-    """L1 in HU over the wide range, and again inside the soft-tissue window; a light pull of the latent to unit size."""
+    """L1 over the wide range, and again inside the soft-tissue window; a light pull of the latent to unit size."""
 
     net: CTAutoencoder
 
-    def __init__(self, settings: dict[str, Any], out: Path, minutes: float, size: AutoencoderSize, checks: list[Scan]) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        out: Path,
+        minutes: float,
+        size: AutoencoderSize,
+        checks: list[Scan],
+        modality: Modality = CT,
+    ) -> None:
         super().__init__(settings, out, minutes)
         self.net = CTAutoencoder(size)
-        self.checks = checks
+        self.checks, self.modality = checks, modality
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Loss terms; `wide` and `soft` are mean absolute errors over 1000 and 500 HU."""
+        """Loss terms; `wide` and `soft` are mean absolute errors over 1000 HU and over the width of the soft-tissue window."""
         hu, known = batch
         mean, sigma = self.net.posterior(hu)
         mean, sigma = mean.float(), sigma.float()
         made = self.net.reconstruct(mean + sigma * torch.randn_like(mean)).float()
         count = known.sum().clamp_min(1)
         wide = ((made - hu).abs() * known).sum() / count / HU_SCALE
-        low, high = SOFT_WINDOW
+        low, high = self.modality.soft
         # leaky outside the window, so that a voxel on the wrong side still gets a gradient
         inside = ((hu > low) & (hu < high)) * known
         soft = ((made - hu).abs() * inside).sum() / count / (high - low)
@@ -85,14 +92,14 @@ class AutoencoderStage(Stage):
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
-        """Mean absolute error (HU) on validation scans, by tissue."""
+        """Mean absolute error (HU, or normalised intensity) on validation scans, by tissue."""
         errors: dict[str, list[float]] = {}
         for scan in self.checks:
             trimmed = tuple(slice(0, n // 8 * 8) for n in scan.hu.shape)
             hu = torch.from_numpy(scan.hu[trimmed].astype(np.float32))[None, None].to(self.device)
             made = self.net.reconstruct(self.net.posterior(hu)[0]).float()
             known = torch.from_numpy(scan.known[trimmed])[None, None].to(self.device)
-            for name, low, high in (("air", -2000, -400), ("soft", -250, 200), ("bone", 250, 4000)):
+            for name, (low, high) in self.modality.tissues.items():
                 where = known & (hu > low) & (hu < high)
                 if where.any():
                     errors.setdefault(f"{name}_hu", []).append(float((made - hu)[where].abs().mean()))

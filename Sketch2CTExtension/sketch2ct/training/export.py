@@ -12,6 +12,7 @@ from .. import __version__, bundle, describe
 from ..conditioning import text
 from ..data.nnunet import Dataset
 from ..masks.boxes import Boxes
+from ..modality import of
 from ..networks.autoencoder import AutoencoderSize, CTAutoencoder
 from . import prepare
 from .guide import average_anatomy, write_guide
@@ -34,7 +35,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
     metadata = {
         "name": name,
         "version": __version__,
-        "modality": "CT",
+        "modality": of(settings).name,
         "structures": settings["structures"],
         "frame": settings["frame"],
         "placement": boxes.placement,
@@ -62,7 +63,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
             "seed": settings["seed"],
             "stages": stages,
         },
-        "licence": "Apache-2.0",
+        "licence": settings.get("licence", "Apache-2.0"),
     }
     weights = {
         "mask": load_file(out / "mask" / "weights.safetensors"),

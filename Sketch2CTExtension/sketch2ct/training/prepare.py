@@ -12,10 +12,14 @@ from .. import describe
 from ..conditioning.text import TextEncoder
 from ..data.cache import load_scans, load_shapes, save_scan, save_shape
 from ..data.nnunet import Dataset
-from ..data.scans import DERIVED, Scan, build_scans, real_ranges
+from ..data.scans import Scan, build_scans, real_ranges
 from ..data.shapes import Shape, build_shapes, fit_ranges, write_texts
+from ..errors import BadRequest
 from ..masks.boxes import Boxes
+from ..modality import of
 from ..request import Sketch
+
+_NO_SHAPES = "A contour must be mostly in one piece, of a volume that the vocabulary takes for plausible."
 
 
 def _done(folder: Path) -> Path:
@@ -27,7 +31,8 @@ def prepared_scans(dataset: Dataset, split: str, recipe: dict[str, Any], cache: 
     folder = cache / f"scans{split}"
     if not _done(folder).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for scan in build_scans(dataset, dataset.cases(split), tuple(recipe["structures"]), tuple(recipe["frame"]["spacing"])):
+        structures, spacing = tuple(recipe["structures"]), tuple(recipe["frame"]["spacing"])
+        for scan in build_scans(dataset, dataset.cases(split), structures, spacing, recipe.get("workers", 2)):
             save_scan(folder, scan)
         _done(folder).touch()
     return load_scans(folder)
@@ -38,7 +43,17 @@ def prepared_shapes(dataset: Dataset, split: str, recipe: dict[str, Any], cache:
     folder = cache / f"shapes{split}"
     if not _done(folder).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shapes = build_shapes(dataset, dataset.cases(split), tuple(recipe["structures"]), variants=variants, seed=recipe["seed"])
+        shapes = build_shapes(
+            dataset,
+            dataset.cases(split),
+            tuple(recipe["structures"]),
+            variants=variants,
+            seed=recipe["seed"],
+            mirror=recipe.get("mirror", True),
+            workers=recipe.get("workers", 2),
+        )
+        if not shapes:
+            raise BadRequest(f"No case of {split} has a usable contour of {', '.join(recipe['structures'])}.", _NO_SHAPES)
         ranges = prepared_ranges(recipe, cache, shapes)
         write_texts(shapes, ranges, count=recipe["shapes"]["sentences"], seed=recipe["seed"])
         for shape in shapes:
@@ -94,8 +109,13 @@ def make_boxes(shapes: list[Shape], recipe: dict[str, Any], ranges: dict[str, de
         spacings={name: _triple(np.asarray(b["spacing"], dtype=float), digits=3) for name, b in boxes.items()},
         offsets=offsets,
         ranges=ranges,
-        placement=usual_places(shapes, tuple(recipe["structures"])),
+        placement=given_places(recipe) or usual_places(shapes, tuple(recipe["structures"])),
     )
+
+
+def given_places(recipe: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """The recipe's own places (RAS mm from the frame's middle): a single structure says nothing about where the body lies around it."""
+    return {name: _triple(np.asarray(place, dtype=float)) for name, place in recipe.get("placement", {}).items()}
 
 
 def usual_places(shapes: list[Shape], names: tuple[str, ...]) -> dict[str, tuple[float, float, float]]:
@@ -137,4 +157,4 @@ def prepared_hu(dataset: Dataset, split: str, recipe: dict[str, Any], cache: Pat
 
 def label_names(recipe: dict[str, Any]) -> tuple[str, ...]:
     """The volume model's label channels: the recipe's structures, then the derived ones."""
-    return (*recipe["structures"], *DERIVED)
+    return (*recipe["structures"], *of(recipe).derived)

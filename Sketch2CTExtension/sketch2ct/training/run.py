@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from ..data.nnunet import Dataset
 from ..errors import BadRequest
 from ..masks.boxes import Boxes
+from ..modality import of
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
 from ..volumes.atlas import build
 from . import prepare
@@ -61,6 +62,9 @@ def train(
         raise BadRequest(f"Unknown stage '{stage}'.", f"Known: {', '.join(STAGES)}.")
     settings["seed"] = settings["seed"] if seed is None else seed
     dataset, cache = Dataset(Path(data)), Path(out) / "cache"
+    if of(settings) != dataset.modality:
+        reason = f"The recipe '{recipe}' is for {of(settings).name}, and {data} holds {dataset.modality.name}."
+        raise BadRequest(reason, "Name the data set it is for.")
     cache.mkdir(parents=True, exist_ok=True)
     run: dict[str, Callable[..., None]] = {"mask": _train_mask, "autoencoder": _train_autoencoder, "volume": _train_volume}
     for name in [stage] if stage else STAGES:
@@ -108,8 +112,8 @@ def _train_autoencoder(
     scans = prepare.prepared_scans(dataset, settings["train"], settings, cache)
     checks = prepare.prepared_scans(dataset, settings["choose"], settings, cache)[: settings["autoencoder"]["checks"]]
     size = AutoencoderSize.from_dict(settings["autoencoder"]["network"])
-    stage = AutoencoderStage(settings["autoencoder"], out, minutes, size, checks)
-    batches = CropBatches(scans, settings["autoencoder"], settings["seed"])
+    stage = AutoencoderStage(settings["autoencoder"], out, minutes, size, checks, of(settings))
+    batches = CropBatches(scans, settings["autoencoder"], settings["seed"], of(settings))
     path = fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])
     net = stage.net.cpu().eval()
     measure_latents(net, scans[::4])
@@ -121,7 +125,8 @@ def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: 
     net.load_state_dict(load_file(out.parent / "autoencoder" / "weights.safetensors"))
     names, structures = prepare.label_names(settings), len(settings["structures"])
     scans = []
-    for split, turns in ((settings["train"], (False, True)), (settings["choose"], (False,))):
+    both_ways = (False, True) if settings.get("mirror", True) else (False,)
+    for split, turns in ((settings["train"], both_ways), (settings["choose"], (False,))):
         found = prepare.prepared_scans(dataset, split, settings, cache)
         scans.append([latent_scan(net, scan, names, mirror=mirror) for scan in found for mirror in turns])
     placement = Boxes.from_dict(json.loads((out.parent / "mask" / "boxes.json").read_text())).placement

@@ -12,14 +12,14 @@ from ..diffusion import flow
 from ..errors import BadRequest
 from ..generation import Progress
 from ..geometry import Grid
-from ..imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume, resample
+from ..imaging import CTVolume, LabelVolume, resample
+from ..modality import CT, Modality, of
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
 from ..networks.patches import PATCH
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
 from .atlas import Atlas
 
 MAX_CELLS = 400_000  # latent cells; about 25 million voxels of the model's spacing
-AIR_HU = -1000
 
 
 class Sketch2CTVolumes:
@@ -39,10 +39,11 @@ class Sketch2CTVolumes:
         device: torch.device,
         *,
         temperature: float = 1.0,
+        modality: Modality = CT,
     ) -> None:
         self.net, self.autoencoder = net.to(device).eval(), autoencoder.to(device).eval()
         self.atlas, self.names, self.spacing, self.steps, self.device = atlas, names, spacing, steps, device
-        self.temperature = temperature
+        self.temperature, self.modality = temperature, modality
         self.multiple = DOWN * PATCH * 2 ** (len(net.size.channels) - 1)  # what the networks can halve
 
     @classmethod
@@ -60,10 +61,12 @@ class Sketch2CTVolumes:
             atlas = Atlas(values, cells, {name: tuple(place) for name, place in bundle.metadata["placement"].items()})
             names = tuple(own["labels"])
             size = (spacing[0], spacing[1], spacing[2])
-            return cls(net, autoencoder, atlas, names, size, own["steps"], device, temperature=own["temperature"])
+            kind = of(bundle.metadata)
+            return cls(net, autoencoder, atlas, names, size, own["steps"], device, temperature=own["temperature"], modality=kind)
 
     def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
-        """One CT in HU on the grid of `labels`; structures that the bundle does not know are ignored. Raises BadRequest."""
+        """One CT in HU (or an image in the numbers of the bundle's modality) on the grid of `labels`; structures that the bundle does
+        not know are ignored. Raises BadRequest."""
         grid = self.working_grid(labels.grid)
         given = torch.from_numpy(self.channels(labels, grid))[None].to(self.device)
         usual = torch.from_numpy(self.surroundings(labels, grid))[None].to(self.device)
@@ -77,8 +80,9 @@ class Sketch2CTVolumes:
             )
             hu = self.autoencoder.decode(latent)[0, 0].float().cpu().numpy()
         progress("volume", 1, 1)
-        on_grid = resample(hu, grid, labels.grid, outside=AIR_HU)
-        return CTVolume(np.clip(np.round(on_grid), HU_MIN, HU_MAX).astype(np.int16), labels.grid)
+        on_grid = resample(hu, grid, labels.grid, outside=self.modality.outside)
+        limited = np.clip(np.round(on_grid), self.modality.low, self.modality.high)
+        return CTVolume(limited.astype(np.int16), labels.grid, self.modality)
 
     def working_grid(self, target: Grid) -> Grid:
         """The model's own grid (its spacing, RAS axes, sizes the networks can halve) around `target`."""

@@ -16,6 +16,12 @@ What a green run does not show: PythonQt and CTK themselves, looks on a real scr
 of the Segment Editor, the Extension Manager.
 """
 
+import os
+
+# Read when PySide6 is imported for the first time, by whichever file comes first: enumerators that are integers, no display.
+os.environ.setdefault("PYSIDE6_OPTION_PYTHON_ENUM", "0x02")
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
 from .bootstrap import HeadlessSlicer, bootstrap
 
 __all__ = ["HeadlessSlicer", "bootstrap"]

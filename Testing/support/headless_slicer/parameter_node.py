@@ -137,14 +137,14 @@ class _Wrapper:
             raise ValueError(f"There is no parameter {name}; there are: {', '.join(self.allParameters)}")
         return self.allParameters[name]
 
-    def connectGui(self, gui: Any) -> int:
-        """Connect every widget that has the property SlicerParameterName."""
+    def connectGui(self, gui: Any) -> None:
+        """Connect every widget that has the property SlicerParameterName. As in Slicer before 5.11, no tag is returned."""
         import qt
 
         is_widget = hasattr(gui, "isWidgetType")
         widgets = gui.findChildren(qt.QWidget) if is_widget else vars(gui).values()
         named = {widget.property("SlicerParameterName"): widget for widget in widgets}
-        return self.connectParametersToGui({name: widget for name, widget in named.items() if name})
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping: dict[str, Any]) -> int:
         connectors = {name: connect_widget(widget, self._parameter(name)) for name, widget in mapping.items()}

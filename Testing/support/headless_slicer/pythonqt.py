@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
-
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("PYSIDE6_OPTION_PYTHON_ENUM", "0x02")  # enumerators that are integers; read at the first import
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtSvg, QtTest, QtUiTools, QtWidgets
 
 MODULES = (QtCore, QtGui, QtWidgets, QtUiTools, QtNetwork, QtSvg, QtTest)
 # Virtual getters stay methods: Shiboken looks them up as possible overrides written in Python.
 _VIRTUAL = frozenset({"sizeHint", "minimumSizeHint", "duration", "totalDuration"})
+_CALLED_ON_CLASS = frozenset({"singleShot"})  # `QTimer.singleShot(0, f)` works in Slicer, which uses it itself
 
 _read = QtCore.QObject.property
 _write = QtCore.QObject.setProperty
@@ -92,7 +89,7 @@ def _intercept_connect(cls: type) -> None:
 
 
 class QtProperty(property):
-    """A Qt property as an attribute; looked up on the class it is what stood there before (`QTimer.singleShot(0, f)`)."""
+    """A Qt property as an attribute. As in PythonQt it hides a static function of that name: `QApplication.cursorFlashTime()`."""
 
     def __init__(self, cls: type, name: str) -> None:
         upper = name[0].upper() + name[1:]
@@ -114,12 +111,12 @@ class QtProperty(property):
                     raise
 
         super().__init__(get, put)
-        self._original = cls.__dict__.get(name)
+        self._name, self._original = name, cls.__dict__.get(name)
 
     def __get__(self, obj: Any, owner: type | None = None) -> Any:
         if obj is not None:
             return super().__get__(obj, owner)
-        return self if self._original is None else self._original.__get__(None, owner)
+        return self._original.__get__(None, owner) if self._name in _CALLED_ON_CLASS else self
 
 
 def _method(cls: type, name: str) -> Callable | None:

@@ -67,7 +67,8 @@ class ToyWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def connectParameters(self):
         self.parameters = ToyParameterNode(self.logic.getParameterNode())
-        self.tag = self.parameters.connectGui(self.ui)
+        named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+        self.tag = self.parameters.connectParametersToGui({name: widget for name, widget in named.items() if name})
         self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.onModified)
 
     def disconnectParameters(self):

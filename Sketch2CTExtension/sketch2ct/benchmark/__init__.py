@@ -1,0 +1,1 @@
+"""Speed and memory: this system's stages, the machine's peak, and networks of the published sizes beside them."""

@@ -1,0 +1,37 @@
+"""The parts of an evaluation, which can be asked for one by one.
+
+    masks         one mask a sketch and description, against the truth and the baselines
+    probes        text alone: volumes in numbers, small against large
+    ct            CTs from true label maps: HU and histogram
+    plausibility  the masks' facts, position and pieces against the training cases'
+    neighbours    the masks' nearest training masks: is anything a copy?
+    conditions    the same masks from other planes, two sketches, sketch or text alone, an unsteady hand
+    obedience     text alone: every measured word and number, does the measurement follow?
+    diversity     one request, several seeds
+
+The last three make many further masks and are left out unless named.
+"""
+
+from __future__ import annotations
+
+from ..errors import BadRequest
+
+PARTS = ("masks", "probes", "ct", "plausibility", "neighbours", "conditions", "obedience", "diversity")
+DEFAULT = PARTS[:5]
+ALL = "all"
+_FROM_MASKS = {"probes", "plausibility", "neighbours", "conditions"}  # they look at the masks, too
+
+
+def chosen(text: str | None) -> tuple[str, ...]:
+    """The parts that a comma list names, in the order of PARTS, with those they need; None is DEFAULT. Raises BadRequest."""
+    if text is None:
+        return DEFAULT
+    named = {word.strip().lower() for word in text.split(",") if word.strip()}
+    if unknown := sorted(named - {ALL, *PARTS}):
+        raise BadRequest(f"An evaluation has no part '{unknown[0]}'.", f"Its parts: {', '.join(PARTS)}; or {ALL}.")
+    if not named:
+        raise BadRequest("No part of the evaluation is named.", f"Its parts: {', '.join(PARTS)}; or {ALL}.")
+    if ALL in named:
+        return PARTS
+    needed = named | ({"masks"} if named & _FROM_MASKS else set())
+    return tuple(part for part in PARTS if part in needed)
