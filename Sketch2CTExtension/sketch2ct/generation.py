@@ -57,7 +57,7 @@ class Progress:
         if self.report is None:
             return
         low, high = self._spans.get(stage, (0.0, 1.0))
-        fraction = low + (high - low) * step / max(steps, 1)
+        fraction = min(low + (high - low) * step / max(steps, 1), high)  # rounding must not lead beyond the next stage
         elapsed = time.monotonic() - self._start
         eta = elapsed * (1 - fraction) / fraction if fraction > 0.02 else None
         self.report(stage, step, steps, fraction, eta)

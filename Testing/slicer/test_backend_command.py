@@ -77,7 +77,7 @@ def test_cancel_ends_the_whole_tree_and_nothing_is_heard(tmp_path):
     begin = time.monotonic()
     command.cancel()
     assert time.monotonic() - begin < 0.5
-    assert spin(lambda: not ChildProcess._alive, 5) and not any(alive(pid) for pid in pids) and heard == []
+    assert spin(lambda: not ChildProcess._alive and not any(alive(pid) for pid in pids), 5) and heard == []
 
 
 def test_a_command_that_nobody_keeps_runs_to_its_end(tmp_path):

@@ -60,7 +60,7 @@ def test_what_was_not_measured_has_no_row():
 def test_a_structure_is_marked_exactly_when_the_backend_warns(name, change):
     item = STRUCTURE | change
     marked = [row for row in readout(structures={name: item}).rows if row[2] == "warn"]
-    assert len(marked) == len(quality._structure_warnings(name, item))
+    assert len(marked) == len(quality._structure_warnings(name, item, "HU"))
 
 
 @pytest.mark.parametrize(("dice", "away"), list(itertools.product([None, 0.0, 0.79, 0.8, 1.0], [None, 0.0, 5.0, 5.1])))

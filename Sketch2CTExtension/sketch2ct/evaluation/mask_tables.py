@@ -76,7 +76,8 @@ def _obedience(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
     head = ["fact or structure", "words followed", "on the asked side of the median", "measured ÷ asked change"]
     head += ["numbers followed", "within 20 % (10 degrees)", "measured ÷ asked change"]
     share = f"Share followed, each fact of each structure weighing the same: {cell(found['share_followed'])}."
-    return [*rows(head, body), "", share, "Followed: of a pair of texts that differs in one word or number, the higher one measures more."]
+    told = "Followed: of a pair of texts that differs in one word or number, the higher one measures more. Intervals are over pairs."
+    return [*rows(head, body), "", share, told]
 
 
 def _plausibility(found: dict[str, Any], report: dict[str, Any]) -> list[str]:

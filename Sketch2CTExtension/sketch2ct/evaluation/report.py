@@ -1,6 +1,7 @@
 """The figures of an evaluation as report.json and report.md.
 
-`report.json`. A figure is `{"mean", "ci95": [low, high], "n"}` over patients; a part that was not asked for is `{}`.
+`report.json`. A figure is `{"mean", "ci95": [low, high], "n"}` over patients (probes: over draws; obedience: over pairs
+of texts; diversity.name_only and .patients: over structures); a part that was not asked for is `{}`.
 
     cases, seed, samples, hand, parts, command, hardware, bundle, left_out, figures (pictures)
     seconds                       mask, ct, total, and `parts`: part -> seconds
