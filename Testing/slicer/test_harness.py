@@ -86,8 +86,8 @@ def test_messages_are_written_down_and_answered(desktop, toy):
     assert slicer.util.confirmYesNoDisplay("Really?")
     desktop.dialogs.answer(qt.QMessageBox.No)
     assert not slicer.util.confirmYesNoDisplay("Really?")
-    desktop.dialogs.answer("/tmp/a.txt")
-    assert qt.QFileDialog.getOpenFileName(None, "Open") == "/tmp/a.txt"
+    desktop.dialogs.answer("/somewhere/a.txt")
+    assert qt.QFileDialog.getOpenFileName(None, "Open") == "/somewhere/a.txt"
     assert qt.QFileDialog.getOpenFileName(None, "Open") == ""
     box = qt.QMessageBox()
     box.text = "Which?"
