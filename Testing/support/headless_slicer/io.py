@@ -127,7 +127,7 @@ class CoreIOManager:
     def exportNodes(self, ids: list[str], paths: list[str], _properties: dict, harden: bool, _messages: Any = None) -> bool:
         """Write without touching the nodes' own storage; `harden` (world coordinates) is not supported."""
         if harden:
-            raise NotImplementedError("The harness exports nodes as they are.")
+            raise ValueError("The harness exports nodes as they are, without world coordinates.")
         return all(self._export(self._scene.GetNodeByID(node_id), str(path)) for node_id, path in zip(ids, paths, strict=True))
 
     def _export(self, node: Any, path: str) -> bool:

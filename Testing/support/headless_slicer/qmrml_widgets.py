@@ -213,4 +213,4 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self.__dict__.get("_volume")
 
     def setActiveEffectByName(self, name: str) -> None:
-        raise NotImplementedError("The Segment Editor's effects need the desktop.")
+        raise RuntimeError(f"The effect '{name}' needs the desktop's Segment Editor.")
