@@ -1,11 +1,11 @@
 """A trained model on disk: find, load, verify, save. MONAI bundle layout, safetensors only.
 
-    <name>/configs/metadata.json   vocabulary, frame, network arguments, text encoder and its hash, training data, code version
-           models/*.safetensors    fp16 weights
-           docs/README.md          model card
-           guide.nii.gz, .json     average anatomy of the training cases on the frame, and its names (optional)
-           LICENSE                 of the weights
-           SHA256SUMS              of every other file
+<name>/configs/metadata.json   vocabulary, frame, network arguments, text encoder and its hash, training data, code version
+       models/*.safetensors    weights, fp16 or int8 (see `packing`)
+       docs/README.md          model card
+       guide.nii.gz, .json     average anatomy of the training cases on the frame, and its names (optional)
+       LICENSE                 of the weights
+       SHA256SUMS              of every other file
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 SUMS = "SHA256SUMS"
+NETWORKS = ("mask", "volume")  # stored in int8
 ENVIRONMENT_VARIABLE = "SKETCH2CT_BUNDLES"  # more folders of bundles, searched first
 
 
@@ -50,14 +51,15 @@ class Bundle:
 
     def weights(self, part: str) -> dict[str, torch.Tensor]:
         """The tensors of `models/<part>.safetensors`, as float32 on the CPU. Raises BundleCorrupt."""
-        import torch
         from safetensors.torch import load_file
+
+        from .packing import unpacked
 
         try:
             tensors = load_file(self.folder / "models" / f"{part}.safetensors")
         except Exception as error:
             raise BundleCorrupt(f"Cannot read the weights '{part}' of bundle '{self.name}': {error}.", REINSTALL) from error
-        return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
+        return unpacked(tensors)
 
 
 REINSTALL = "Install the bundle again."
@@ -147,18 +149,20 @@ def write_sums(folder: Path) -> None:
 
 
 def save(folder: Path, metadata: dict[str, Any], weights: dict[str, dict[str, torch.Tensor]], card: str, licence: str) -> Bundle:
-    """Write a bundle: weights as fp16 safetensors, metadata, model card, licence, checksums."""
-    import torch
+    """Write a bundle: weights as safetensors (the networks' in int8, the rest in fp16), metadata, model card, licence, checksums."""
     from safetensors.torch import save_file
+
+    from .packing import packed
 
     for name in ("configs", "models", "docs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for part, tensors in weights.items():
-        if not all(torch.isfinite(v).all() for v in tensors.values()):
-            raise ValueError(f"The weights '{part}' hold values that are no numbers; train that stage again.")
-        half = {k: (v.to(torch.float16) if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
+        try:
+            stored = packed(tensors, small=part in NETWORKS)
+        except ValueError as error:
+            raise ValueError(f"The weights '{part}' hold values that are no numbers; train that stage again ({error}).") from error
         path = folder / "models" / f"{part}.safetensors"
-        save_file(half, path)
+        save_file(stored, path)
         path.chmod(0o644)  # safetensors leaves it to its owner alone
     (folder / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "docs" / "README.md").write_text(card, encoding="utf-8")

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
+from . import cli_measure
+from .cli_options import BundleName, Device
 from .errors import BadRequest, BundleCorrupt, BundleMissing, Cancelled, Sketch2CTError, WriteFailed
-from .evaluation.parts import PARTS
 from .request import NONE
 
 USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # typer brings its own click, or uses the installed one
@@ -31,9 +32,6 @@ convert_app = typer.Typer(no_args_is_help=True, help="Public data sets to nnU-Ne
 app.add_typer(bundles_app, name="bundles")
 app.add_typer(convert_app, name="convert")
 
-BundleName = Annotated[str, typer.Option("--bundle", help="Name of an installed bundle.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-EVALUATED = ", ".join(PARTS)
 Structure = Annotated[str, typer.Option(help="Name of the structure, in any accepted spelling.")]
 
 
@@ -205,47 +203,15 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Time limit of each stage.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder of an evaluation that the model card quotes.")] = None,
+    init: Annotated[str | None, typer.Option(help="The mask network starts from this installed bundle's weights.")] = None,
 ) -> None:
     """Train the networks of a bundle, stage by stage (mask, autoencoder, volume), and write it (bundle)."""
     from .training.run import train as run
 
-    run(recipe, data, out, stage=stage, resume=resume, device=device, minutes=minutes, seed=seed, report=report)
+    run(recipe, data, out, stage=stage, resume=resume, device=device, minutes=minutes, seed=seed, report=report, init=init)
 
 
-@app.command()
-def evaluate(
-    data: Annotated[Path, typer.Option(help="A data set in nnU-Net layout.")],
-    out: Annotated[Path, typer.Option(help="Folder of the report.")],
-    bundle: BundleName = "headneck",
-    images: Annotated[str, typer.Option(help="Folder of the CTs in DATA.")] = "imagesVa",
-    labels: Annotated[str, typer.Option(help="Folder of the label maps in DATA.")] = "labelsVa",
-    cases: Annotated[int | None, typer.Option(help="Only the first so many.")] = None,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option(help="Of the sketches and of the generation.")] = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Masks a sketch.")] = 1,
-    hand: Annotated[float, typer.Option(min=0, max=5, help="How much the sketches waver: 0 exact, 1 careful, 3 hasty.")] = 0.0,
-    parts: Annotated[str | None, typer.Option(help=f"Some of {EVALUATED}, with commas, or all; by default the first five.")] = None,
-) -> None:
-    """Measure a bundle on cases it has not seen."""
-    from .evaluation.run import evaluate as run
-
-    run(bundle, data, images, labels, out, cases, device, seed, samples, hand, only=parts)
-
-
-@app.command()
-def bench(
-    out: Annotated[Path, typer.Option(help="Folder of the report.")],
-    bundle: BundleName = "headneck",
-    device: Annotated[str, typer.Option(help="auto (the CPU and every CUDA device), cpu, cuda or cuda:N.")] = "auto",
-    frames: Annotated[str, typer.Option(help="Some of small, default and large, with commas.")] = "small,default,large",
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each frame, cold and again warm.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the request and of random weights.")] = 0,
-    published: Annotated[bool, typer.Option("--published", help="Also time networks of the published sizes; takes minutes.")] = False,
-) -> None:
-    """Measure seconds and memory by stage, and how much of this machine's peak is used."""
-    from .benchmark.run import bench as run
-
-    run(bundle, out, device, frames, repeats, seed, with_published=published)
+cli_measure.add_to(app)
 
 
 @bundles_app.command("list")

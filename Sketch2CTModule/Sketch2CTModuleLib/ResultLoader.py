@@ -88,9 +88,7 @@ class ResultLoader:
     def _record(self, run: Run) -> Any:
         node = slicer.vtkMRMLTextNode()
         node.SetName("SYNTHETIC record")
-        samples = [
-            {"sample": s.number, "folder": str(s.folder), "request": s.request, "manifest": s.manifest} for s in run.samples
-        ]
+        samples = [{"sample": s.number, "folder": str(s.folder), "request": s.request, "manifest": s.manifest} for s in run.samples]
         node.SetText(json.dumps({"run": run.id, "samples": samples}, indent=1, ensure_ascii=False))
         return self._add(node, {RUN: run.id})
 

@@ -68,9 +68,7 @@ def result(request: pytest.FixtureRequest, tmp_path: Path) -> Result:
     tilt[:3, 3] = grid.to_ras([26, 25, 16])
     sketches = [
         Sketch("mandible", axial, [ring(axial, 9.0, 24), ring(axial, 4.0, 9)]),
-        Sketch(
-            "parotid_gland_left", Plane(tilt), [ring(Plane(tilt), 6.0, 15)[:10]], closed=False, meaning="silhouette"
-        ),
+        Sketch("parotid_gland_left", Plane(tilt), [ring(Plane(tilt), 6.0, 15)[:10]], closed=False, meaning="silhouette"),
     ]
     folder = tmp_path / "result"
     folder.mkdir()

@@ -74,3 +74,19 @@ def toy_root(tmp_path_factory, toy_grid):
     }
     (root / "dataset.json").write_text(json.dumps(description))
     return root
+
+
+@pytest.fixture(scope="session")
+def segmenter_recipe(tmp_path_factory):
+    """The path of a recipe of a tiny segmenter, quick to train on the toy heads."""
+    import yaml
+
+    from sketch2ct.training.run import read_recipe
+
+    settings = read_recipe("segmenter")
+    settings["network"] = {"filters": 8, "down": [1, 1], "up": [1]}
+    settings |= {"crop": [24, 24, 24], "batch": 2, "average": 0.9, "learning_rate": 5e-3}
+    settings |= {"steps_per_epoch": 5, "check_every": 2, "checks": 1, "workers": 0}
+    path = tmp_path_factory.mktemp("recipe") / "toy.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return str(path)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sketch2ct.data.nnunet import Dataset
-from sketch2ct.evaluation import ct_tables, obedience_ct, texture, tissue
-from sketch2ct.evaluation.ct_kit import measure_ct
+from sketch2ct.evaluation import ct, ct_tables, obedience_ct, texture, tissue
+from sketch2ct.evaluation.ct_kit import measure_ct, training_scans
 from sketch2ct.evaluation.paired import Placed, place
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import CTVolume, LabelVolume
@@ -75,8 +75,17 @@ def test_real_cts_in_the_place_of_generated_ones_are_perfect(perfect):
             assert entry["ratio"]["mean"] in (1, None)
     assert found["neighbours"]["ratio"]["mean"] == 1 and found["neighbours"]["copies"] == []
     assert found["tissue"]["tissues"]["muscle"]["peak"]["error"]["mean"] == 0
-    assert found["counts"] == {"cases": 3, "training": 6, "samples": 2, "seed": 0}
+    assert found["counts"] == {"cases": 3, "training": 6, "training_held": 6, "samples": 2, "seed": 0}
     assert [r.case for r in records] == ["toy_07", "toy_08", "toy_09"]
+
+
+def test_few_cases_are_compared_with_fewer_training_scans(toy_root, monkeypatch):
+    training = [f"case_{n:03d}" for n in range(170)]
+    monkeypatch.setattr(Dataset, "cases", lambda self, split: training if split == "Tr" else [])
+    dataset = Dataset(toy_root)
+    for measured_cases, compared in ((1, 40), (8, 48), (33, 170), (51, 170)):
+        assert training_scans(dataset, [f"va_{n}" for n in range(measured_cases)]) == training[:compared]
+    assert training_scans(dataset, training[:2]) == training[2:42]  # never with themselves
 
 
 def test_everything_is_json_and_tables(perfect):
@@ -106,7 +115,7 @@ def test_a_ct_without_its_mandible_disobeys(toy_root):
     found = measured(toy_root, lambda hu, rng: np.minimum(hu, 40), training=[])[1]
     assert found["obedience"]["mandible"]["ratio"]["mean"] == 0
     assert found["tissue"]["structures"]["mandible"]["median"]["generated"]["mean"] == 40
-    assert found["neighbours"] == {} and set(found["fid"]) == {"features"}
+    assert found["neighbours"] == found["fid"] == {}
     assert "Nearest training scan" not in "\n".join(ct_tables.report(found))
 
 
@@ -134,8 +143,8 @@ def test_swapped_labels_and_what_was_not_stored():
     known[..., 10:] = False
     hu = np.where(array == 1, 800, 0)
     hu[..., 10:] = 900  # not stored, so not judged
-    ct = CTVolume(hu.astype(np.int16), grid)
-    assert obedience_ct.dice_of(ByThreshold(), Placed("a", ct, known, known, labels)) == {"mandible": 1.0}
+    image = CTVolume(hu.astype(np.int16), grid)
+    assert obedience_ct.dice_of(ByThreshold(), Placed("a", image, known, known, labels)) == {"mandible": 1.0}
     swapped = CTVolume(np.where(array == 2, 800, 0).astype(np.int16), grid)
     assert obedience_ct.dice_of(ByThreshold(), Placed("a", swapped, known, known, labels)) == {"mandible": 0.0}
 
@@ -155,3 +164,34 @@ def test_an_mr_has_no_hu_but_a_skin_and_structures():
     assert np.isnan(texture.noise(one.ct, one.body)["noise_sd"])
     edges = texture.edges(one.ct, one.body, one.known)
     assert edges["skin_width_mm"] < 6 and np.isnan(edges["bone_width_mm"])
+
+
+def test_the_frame_lies_so_that_structures_have_their_usual_place(toy_root):
+    labels = Dataset(toy_root).labels("toy_07")
+    frame = ct.frame_for(labels, METADATA)
+    found = [labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0) for name in METADATA["structures"]]
+    usual = [METADATA["placement"][name] for name in METADATA["structures"]]
+    np.testing.assert_allclose(np.mean(found, axis=0) - np.mean(usual, axis=0), frame.centre, atol=2)
+    moved = ct.on_frame(labels, frame, METADATA["structures"])
+    for name in METADATA["structures"]:
+        centre = frame.to_ras(np.argwhere(moved.mask(name))).mean(0)
+        np.testing.assert_allclose(centre, labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0), atol=1)
+
+
+def test_a_structure_at_the_arrays_end_is_placed_whole():
+    grid, finer = Grid.centred((0, 0, 0), (4, 4, 4), (10, 10, 10)), Grid.centred((0, 0, 0), (2, 2, 2), (20, 20, 20))
+    array = np.zeros(grid.shape, np.uint8)
+    array[:3, 2:8, 7:] = 5
+    moved = ct.on_frame(LabelVolume(array, grid, {5: "mandible", 6: "brainstem"}), finer, METADATA["structures"])
+    assert moved.names == {1: "brainstem", 2: "mandible"} and not moved.mask("brainstem").any()
+    expected = np.kron(array > 0, np.ones((2, 2, 2))) > 0
+    differs = np.argwhere(moved.mask("mandible") != expected)
+    assert [list(index) for index in differs] == [[i, j, k] for i in (0, 5) for j in (4, 15) for k in (14, 19)]  # its eight corners
+
+
+def test_histograms_differ_by_the_share_of_voxels_that_must_move():
+    a = np.array([0.0, 0, 0, 100])
+    assert ct.histogram_difference(a, a) == 0
+    assert ct.histogram_difference(a, np.array([0.0, 0, 100, 100])) == pytest.approx(0.25)
+    assert ct.histogram_difference(a, np.full(9, 1000.0)) == 1
+    assert np.isnan(ct.histogram_difference(a, a[:0]))

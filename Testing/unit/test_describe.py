@@ -142,9 +142,7 @@ def test_an_oblique_grid_gives_nearly_the_same_facts():
     expected = measure(*ellipsoid(radii))
     found = measure(((positions(shape, oblique) / radii) ** 2).sum(-1) <= 1, oblique)
     for fact in FACTS:
-        assert getattr(found, fact) == pytest.approx(
-            getattr(expected, fact), rel=0.05, abs=0.03 if "mm" not in fact else 1
-        ), fact
+        assert getattr(found, fact) == pytest.approx(getattr(expected, fact), rel=0.05, abs=0.03 if "mm" not in fact else 1), fact
 
 
 def test_bumps_lower_the_smoothness_and_the_sphericity():
@@ -218,9 +216,7 @@ def test_what_is_written_is_read_back(cases, ranges, style):
         written = write(cases[number % len(cases)], "left parotid gland", ranges, rng, style=style, keep=rng.random())
         found = read(written.text)
         assert found.values == pytest.approx(written.values), written.text
-        assert {f: band(x) for f, x in found.levels.items()} == {f: band(x) for f, x in written.levels.items()}, (
-            written.text
-        )
+        assert {f: band(x) for f, x in found.levels.items()} == {f: band(x) for f, x in written.levels.items()}, written.text
         assert written.values or written.levels
         texts.add(written.text)
     assert len(texts) > 250
@@ -328,9 +324,7 @@ def test_words_and_measurements_share_one_scale(cases, ranges):
     z, given = vector_of(cases[0], ranges)
     text = f"{cases[0].length_mm:.4f} mm long"
     assert given.all() and np.abs(z).max() <= 4
-    assert read(text).vector(ranges)[0][FACTS.index("length_mm")] == pytest.approx(
-        z[FACTS.index("length_mm")], abs=1e-3
-    )
+    assert read(text).vector(ranges)[0][FACTS.index("length_mm")] == pytest.approx(z[FACTS.index("length_mm")], abs=1e-3)
     assert read("900 L").vector(ranges)[0].max() == 4
 
 

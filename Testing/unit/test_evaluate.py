@@ -11,7 +11,8 @@ from sketch2ct import bundle as bundles
 from sketch2ct import cli, describe
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.errors import BadRequest, BundleCorrupt
-from sketch2ct.evaluation import case, conditions, ct, diversity, metrics, parts, probes, report
+from sketch2ct.evaluation import case, conditions, diversity, parts, probes, report
+from sketch2ct.evaluation.paired import place
 from sketch2ct.evaluation.run import evaluate
 from sketch2ct.geometry import Grid, inside, outlines
 from sketch2ct.imaging import CTVolume, LabelVolume
@@ -153,6 +154,7 @@ def test_hu_medians_are_held_against_the_range_of_the_training_voxels(whole):
     assert found["brainstem"]["hu_median"]["mean"] == 31
     assert found["brainstem"]["hu_median_real"]["mean"] == 30
     assert 0 < found["overall"]["histogram_difference"]["mean"] < 0.2
+    assert found["overall"]["hu_median_inside"] == {"mean": 0.5, "ci95": [0.5, 1.0], "n": 3}  # toy_09 alone has no mandible
 
 
 def test_pictures_and_tables_are_written(whole):
@@ -186,7 +188,7 @@ def kit(run):
 def test_every_part_has_its_keys_figures_and_tables(kit):
     made, out = kit
     assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(made, allow_nan=False))
-    assert made["parts"] == list(parts.PARTS) and made["command"].endswith("--cases 2 --parts all")
+    assert made["parts"] == list(parts.PARTS) and made["command"].endswith("--cases 2 --parts all --draws 4 --ct-cases 1")
     assert list(made["conditions"]) == list(conditions.CONDITIONS)
     assert set(made["conditions"]["two_sketches"]["mean_of_five"]) == {*case.METRICS, "dice_3d_gain"}
     assert set(made["obedience"]) == {"share_followed", "words", "numbers"}
@@ -228,6 +230,32 @@ def test_cts_alone_need_no_masks(run):
     assert made["figures"] == ["figures/ct-toy_07.png"] and "## CT" in (out / "report.md").read_text()
 
 
+def test_without_a_segmenter_cts_are_held_against_the_training_scans_only_when_asked(run, whole):
+    kit = whole[0]["ct_kit"]
+    assert kit["obedience"] == kit["fid"] == kit["segmenter"] == whole[0]["usefulness"] == {}
+    assert kit["tissue"]["structures"]["mandible"]["median"]["generated"]["mean"] == 100
+    assert kit["counts"] == {"cases": 3, "training": 6, "training_held": 6, "samples": 2, "seed": 0}
+    assert kit["neighbours"]["real"]["n"] == 3 and kit["neighbours"]["copies"] == []
+    alone, out = run(only="ct")
+    assert alone["parts"] == ["ct"] and alone["ct"] == whole[0]["ct"]
+    assert alone["ct_kit"]["neighbours"] == {} and alone["ct_kit"]["counts"]["training"] == 0
+    for part in ("tissue", "noise", "edges", "continuity"):
+        assert alone["ct_kit"][part] == kit[part]
+    text = (out / "report.md").read_text()
+    assert "Nearest training scan" not in text and "Noise, sharpness" in text and "3 cases, seed 0." in text
+
+
+def test_a_copied_training_scan_is_named_in_the_report(run, toy_root, toy_bundle):
+    class Copier:
+        def generate(self, labels, text, rng, progress, *, steps=None):
+            return CTVolume(place(Dataset(toy_root), "toy_03", toy_bundle.metadata).ct.array, labels.grid)
+
+    made, out = run(only="realism", cases=1, load_volumes=lambda name, bundle, device: Copier())
+    (copy,) = made["ct_kit"]["neighbours"]["copies"]
+    assert (copy["case"], copy["training"]) == ("toy_07", "toy_03") and made["ct_kit"]["neighbours"]["ratio"]["mean"] < 0.1
+    assert "toy_07 (of toy_03)" in (out / "report.md").read_text()
+
+
 def test_several_samples_of_a_patient_count_as_one(run):
     made = run(cases=2, samples=2, ct_cases=0)[0]
     assert len(made["records"]["masks"]) == 8
@@ -259,26 +287,6 @@ def test_a_bundle_without_ranges_is_refused(run, toy_bundle):
         run(load_bundle=lambda name: bare)
 
 
-def test_the_frame_lies_so_that_structures_have_their_usual_place(toy_root, toy_bundle):
-    labels = Dataset(toy_root).labels("toy_07")
-    frame = ct.frame_for(labels, toy_bundle.metadata)
-    found = [labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0) for name in STRUCTURES]
-    usual = [toy_bundle.metadata["placement"][name] for name in STRUCTURES]
-    np.testing.assert_allclose(np.mean(found, axis=0) - np.mean(usual, axis=0), frame.centre, atol=2)
-    moved = ct.on_frame(labels, frame, STRUCTURES)
-    for name in STRUCTURES:
-        centre = frame.to_ras(np.argwhere(moved.mask(name))).mean(0)
-        np.testing.assert_allclose(centre, labels.grid.to_ras(np.argwhere(labels.mask(name))).mean(0), atol=1)
-
-
-def test_histograms_differ_by_the_share_of_voxels_that_must_move():
-    a = np.array([0.0, 0, 0, 100])
-    assert ct.histogram_difference(a, a) == 0
-    assert ct.histogram_difference(a, np.array([0.0, 0, 100, 100])) == pytest.approx(0.25)
-    assert ct.histogram_difference(a, np.full(9, 1000.0)) == 1
-    assert np.isnan(ct.histogram_difference(a, a[:0]))
-
-
 def test_a_volume_is_within_20_percent_or_not():
     class Fixed:
         def generate(self, condition, rng, progress):
@@ -292,10 +300,3 @@ def test_a_volume_is_within_20_percent_or_not():
     assert [v["within"] for v in found] == [abs(8 - v["asked_ml"]) / v["asked_ml"] <= 0.2 for v in found]
     assert 0 < np.mean([v["within"] for v in found]) < 1
     assert not any(p["obeyed"] for p in probes.small_against_large(Fixed(), ["brainstem"], grid, 0, 2))
-
-
-def test_the_mean_of_means_weighs_structures_not_patients():
-    table = np.array([[1.0, 0.0], [1.0, np.nan], [1.0, np.nan], [np.nan, np.nan]])
-    found = metrics.mean_of_means(table)
-    assert found["mean"] == 0.5 and found["n"] == 3
-    assert metrics.mean_of_means(np.full((2, 2), np.nan))["n"] == 0

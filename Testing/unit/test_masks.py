@@ -63,9 +63,7 @@ def test_the_box_is_centred_on_the_sketch_and_moved_along_its_normal_only(boxes)
 
 def test_the_same_seed_gives_the_same_labels_and_another_seed_does_not(generator):
     condition = MaskCondition(("brainstem",), (ellipse("brainstem", Plane.named("axial", (0, 0, 0))),), "about 20 mL", GRID)
-    box_a, box_b, box_c = (
-        generator.distance("brainstem", condition, torch.Generator().manual_seed(s), Progress())[0] for s in (1, 1, 2)
-    )
+    box_a, box_b, box_c = (generator.distance("brainstem", condition, torch.Generator().manual_seed(s), Progress())[0] for s in (1, 1, 2))
     assert np.array_equal(box_a, box_b)
     assert not np.array_equal(box_a, box_c)
     assert run(generator, condition).grid is GRID
@@ -85,9 +83,7 @@ def test_every_condition_reaches_the_network(generator, change):
     made = generator._condition("brainstem", [sketch], base.description, GRID)
     net = generator.net
     noise = torch.zeros(1, 1, *GRID.shape)
-    changed = generator._condition(
-        "mandible" if change == "structure" else "brainstem", list(other.sketches), other.description, GRID
-    )
+    changed = generator._condition("mandible" if change == "structure" else "brainstem", list(other.sketches), other.description, GRID)
     with torch.no_grad():
         a, b = (net(noise, torch.tensor([500.0]), c) for c in (made, changed))
     assert not torch.allclose(a, b, atol=1e-7)
@@ -96,9 +92,7 @@ def test_every_condition_reaches_the_network(generator, change):
 def test_context_voxels_are_kept_to_the_voxel(generator):
     context = LabelVolume(np.zeros(GRID.shape, np.uint8), GRID, {2: "mandible"})
     context.array[18:24, 16:22, 10:20] = 2
-    condition = MaskCondition(
-        ("brainstem",), (ellipse("brainstem", Plane.named("axial", (0, 0, 0))),), "", GRID, context=context
-    )
+    condition = MaskCondition(("brainstem",), (ellipse("brainstem", Plane.named("axial", (0, 0, 0))),), "", GRID, context=context)
     made = run(generator, condition)
     assert np.array_equal(made.array == 2, context.array == 2)
     assert made.names == {2: "mandible", 3: "brainstem"}

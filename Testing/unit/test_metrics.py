@@ -143,3 +143,10 @@ def test_values_by_patient_and_structure_make_a_table():
     table = metrics.table({("a", "brainstem"): 1.0, ("b", "mandible"): 2.0}, ["brainstem", "mandible"])
     np.testing.assert_array_equal(table, [[1, np.nan], [np.nan, 2]])
     assert metrics.table({}, ["brainstem"]).shape == (0, 1)
+
+
+def test_the_mean_of_means_weighs_structures_not_patients():
+    table = np.array([[1.0, 0.0], [1.0, np.nan], [1.0, np.nan], [np.nan, np.nan]])
+    found = metrics.mean_of_means(table)
+    assert found["mean"] == 0.5 and found["n"] == 3
+    assert metrics.mean_of_means(np.full((2, 2), np.nan))["n"] == 0

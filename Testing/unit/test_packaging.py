@@ -233,6 +233,7 @@ def test_a_file_that_is_added_later_is_packaged_without_a_new_configuration(tmp_
     added = files_below(tmp_path / "second" / MODULES) - files_below(tmp_path / "first" / MODULES)
     assert added == {"Sketch2CTExtension/sketch2ct/later.py", "Resources/Icons/Later.svg"}
 
+
 # An editable installation of the checkout puts its folder on the path.
 HIDE_CHECKOUT = "import sys; sys.path = [entry for entry in sys.path if not entry.endswith('Sketch2CTExtension')]\n"
 GENERATE = """
@@ -269,4 +270,3 @@ def test_the_installed_module_opens_and_generates(modules, tmp_path):
     assert said == "[] Done."
     assert Path(backend).is_relative_to(modules) and Path(library).is_relative_to(modules)
     assert len(list((tmp_path / "results").glob("*/ct.nii.gz"))) == 1
-

@@ -28,7 +28,7 @@ SMALL = {
     "mask": {"network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8, "width": 32}},
     "autoencoder": {"network": {"channels": [16, 16], "blocks": 1, "latent": 4}, "crop": 16},
     "volume": {
-        "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8},
+        "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8, "detail": 8},
         "atlas": [8, 8, 8],
         "window": [16, 16, 16],
     },

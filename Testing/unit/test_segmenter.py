@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.data.scans import Scan, build_scans
@@ -16,7 +15,6 @@ from sketch2ct.geometry import Grid
 from sketch2ct.imaging import CTVolume
 from sketch2ct.networks.segmenter import SegmenterNetwork, SegmenterSize
 from sketch2ct.training import segmenter_stage
-from sketch2ct.training.run import read_recipe
 
 METADATA = {"structures": ["brainstem", "mandible"], "frame": {"shape": [48, 48, 56], "spacing": [4.0, 4.0, 4.0]}}
 SIZE = SegmenterSize(8, (1, 1), (1,), ((-1000, 1500), (-160, 240)), 2)
@@ -24,20 +22,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    settings = read_recipe("segmenter")
-    settings["network"] = {"filters": 8, "down": [1, 1], "up": [1]}
-    settings |= {"crop": [24, 24, 24], "batch": 2, "average": 0.9, "learning_rate": 5e-3}
-    settings |= {"steps_per_epoch": 5, "check_every": 2, "checks": 1, "workers": 0}
-    path = tmp_path_factory.mktemp("recipe") / "toy.yaml"
-    path.write_text(yaml.safe_dump(settings))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def trained(toy_root, recipe, tmp_path_factory):
+def trained(toy_root, segmenter_recipe, tmp_path_factory):
     out = tmp_path_factory.mktemp("segmenter")
-    return segmenter_stage.train_segmenter(toy_root, out, METADATA, recipe=recipe, device="cpu", steps=60, seed=3)
+    return segmenter_stage.train_segmenter(toy_root, out, METADATA, recipe=segmenter_recipe, device="cpu", steps=60, seed=3)
 
 
 def toy_ct(toy_root, case="toy_07"):
@@ -63,8 +50,8 @@ def test_a_trained_segmenter_finds_the_mandible_on_any_grid(trained, toy_root):
     assert judge.about()["steps"] == 60 and len(judge.about()["sha256"]) == 64
 
 
-def test_resuming_goes_on_from_the_last_step(toy_root, recipe, tmp_path):
-    settings = segmenter_stage.segmenter_settings(recipe, METADATA, steps=5, seed=0)
+def test_resuming_goes_on_from_the_last_step(toy_root, segmenter_recipe, tmp_path):
+    settings = segmenter_stage.segmenter_settings(segmenter_recipe, METADATA, steps=5, seed=0)
     scans = build_scans(Dataset(toy_root), ["toy_01", "toy_02"], ("brainstem", "mandible"), (4.0, 4.0, 4.0), workers=1)
     for steps, resume in ((5, False), (15, True)):
         settings["steps"] = steps
@@ -74,12 +61,12 @@ def test_resuming_goes_on_from_the_last_step(toy_root, recipe, tmp_path):
     assert len(rows) == 3  # epochs of 5 steps: one, then two more
 
 
-def test_the_same_seed_and_steps_give_the_same_weights_and_another_seed_others(toy_root, recipe, tmp_path):
+def test_the_same_seed_and_steps_give_the_same_weights_and_another_seed_others(toy_root, segmenter_recipe, tmp_path):
     scans = build_scans(Dataset(toy_root), ["toy_01", "toy_02"], ("brainstem", "mandible"), (4.0, 4.0, 4.0), workers=1)
     made = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.rand(len(name) + seed)  # whatever happened before
-        settings = segmenter_stage.segmenter_settings(recipe, METADATA, steps=5, seed=seed)
+        settings = segmenter_stage.segmenter_settings(segmenter_recipe, METADATA, steps=5, seed=seed)
         folder = segmenter_stage.fit_segmenter(scans, [], settings, tmp_path / name, {}, resume=False, device="cpu")
         made[name] = (folder / "weights.safetensors").read_bytes()
     assert made["a"] == made["b"] != made["c"]
@@ -115,8 +102,8 @@ def scan_with(labelled, known=True):
     return Scan("a", np.zeros((32, 32, 32), np.int16), labels, np.array(labelled), stored, Grid.centred((0, 0, 0), (4, 4, 4), (32, 32, 32)))
 
 
-def test_what_is_not_contoured_or_not_stored_has_no_weight(recipe):
-    settings = segmenter_stage.segmenter_settings(recipe, METADATA)
+def test_what_is_not_contoured_or_not_stored_has_no_weight(segmenter_recipe):
+    settings = segmenter_stage.segmenter_settings(segmenter_recipe, METADATA)
     batches = segmenter_stage.SegmentBatches([scan_with([True, False])], ("brainstem", "mandible"), settings, 0)
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -128,8 +115,8 @@ def test_what_is_not_contoured_or_not_stored_has_no_weight(recipe):
         segmenter_stage.SegmentBatches([scan_with([False, False])], ("brainstem", "mandible"), settings, 0)
 
 
-def test_unweighted_voxels_change_no_loss(recipe, tmp_path):
-    settings = segmenter_stage.segmenter_settings(recipe, METADATA)
+def test_unweighted_voxels_change_no_loss(segmenter_recipe, tmp_path):
+    settings = segmenter_stage.segmenter_settings(segmenter_recipe, METADATA)
     stage = segmenter_stage.SegmenterStage(settings, tmp_path, 1, SIZE, [])
     hu, truth = torch.zeros(1, 1, 16, 16, 16), (torch.rand(1, 2, 16, 16, 16) > 0.5).float()
     weights = torch.ones_like(truth)
@@ -141,9 +128,9 @@ def test_unweighted_voxels_change_no_loss(recipe, tmp_path):
     assert float(stage.loss((hu, truth, weights))["loss"]) != float(stage.loss((hu, other, weights))["loss"])
 
 
-def test_mirrored_crops_swap_the_names_of_left_and_right(recipe):
+def test_mirrored_crops_swap_the_names_of_left_and_right(segmenter_recipe):
     pair = METADATA | {"structures": ["parotid_gland_right", "parotid_gland_left"]}
-    settings = segmenter_stage.segmenter_settings(recipe, pair)
+    settings = segmenter_stage.segmenter_settings(segmenter_recipe, pair)
     scan = scan_with([True, True])  # the first lies at lower i than the second
     batches = segmenter_stage.SegmentBatches([scan], tuple(pair["structures"]), settings, 0)
     rng = np.random.default_rng(0)
@@ -200,10 +187,10 @@ def test_a_synthetic_scan_is_the_generated_ct_under_the_same_contours(toy_root):
     assert (made.hu[scan.labels[1] > 127] == 800).all() and (made.hu[scan.labels[:2].max(0) == 0] == 40).all()
 
 
-def test_training_on_scans_without_structures_is_worth_nothing(toy_root, recipe, tmp_path):
+def test_training_on_scans_without_structures_is_worth_nothing(toy_root, segmenter_recipe, tmp_path):
     def measured(resume):
         dataset = Dataset(toy_root)
-        options = {"steps": 40, "training": 3, "recipe": recipe, "device": "cpu", "resume": resume, "say": lambda text: None}
+        options = {"steps": 40, "training": 3, "recipe": segmenter_recipe, "device": "cpu", "resume": resume, "say": lambda text: None}
         return usefulness.measure_usefulness(dataset, "Va", ["toy_07", "toy_08"], METADATA, Eraser(), 0, tmp_path, **options)
 
     Eraser.calls = 0

@@ -78,9 +78,7 @@ def test_what_makes_no_sense_is_refused(run, a_request, a_mask, tmp_path):
     (tmp_path / "labels.json").write_text('{"5": "mandible"}')
     with pytest.raises(BadRequest, match="empty"):
         run.generate(GenerationRequest(mask_generator=NONE, context=str(tmp_path / "empty.nii.gz")), tmp_path / "out")
-    other = a_request.with_changes(
-        mask_generator=NONE, context=str(a_mask / "labels.nii.gz"), sketches=[circle(10, structure="brainstem")]
-    )
+    other = a_request.with_changes(mask_generator=NONE, context=str(a_mask / "labels.nii.gz"), sketches=[circle(10, structure="brainstem")])
     with pytest.raises(BadRequest, match="brainstem is sketched"):
         run.generate(other, tmp_path / "out")
     assert not (tmp_path / "out").exists()

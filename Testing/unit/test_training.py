@@ -51,7 +51,7 @@ RECIPE = {
     "autoencoder": QUICK | {"network": {"channels": [16, 16], "blocks": 1, "latent": 4}, "crop": 32, "kl_weight": 1e-5},
     "volume": QUICK
     | {
-        "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8},
+        "network": {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8, "detail": 8},
         "atlas": [10, 10, 10],
         "window": [16, 16, 16],
     },

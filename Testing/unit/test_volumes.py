@@ -28,7 +28,7 @@ def make_atlas(values: np.ndarray) -> Atlas:
 @pytest.fixture(scope="module")
 def generator() -> Sketch2CTVolumes:
     torch.manual_seed(0)
-    net = VolumeNetwork(VolumeNetworkSize((16, 16), (False, True), 1, 8, 4, len(NAMES)))
+    net = VolumeNetwork(VolumeNetworkSize((16, 16), (False, True), 1, 8, 4, len(NAMES), 8))
     for parameter in net.parameters():
         if parameter.ndim > 1 and not parameter.detach().any():
             torch.nn.init.normal_(parameter, std=0.05)
@@ -120,3 +120,35 @@ def test_an_atlas_of_moved_copies_is_the_original():
     sure = made.values[-1] > 0.2
     assert sure.mean() > 0.8
     assert np.abs(made.values[:-1] - truth.values[:-1])[:, sure].max() < 1e-4
+
+
+def test_the_preconditioning_keeps_what_is_known_near_the_data(generator):
+    """At t -> 0 the network's output is its input; at t = 1 the noise has no share but through the network."""
+    net = generator.net
+    torch.manual_seed(1)
+    clean, noise = torch.randn(2, 1, 4, 8, 8, 8)
+    labels, atlas = torch.zeros(1, len(NAMES), 32, 32, 32), torch.zeros(1, 5, 8, 8, 8)
+    with torch.no_grad():
+        near = net(0.999 * clean + 0.001 * noise, torch.tensor([1.0]), labels, atlas)
+        assert torch.allclose(near, clean, atol=0.02)
+        before = {k: v.clone() for k, v in net.refine.state_dict().items()}
+        net.refine[-1].weight.zero_()
+        net.refine[-1].bias.zero_()
+        silent = net(noise, torch.tensor([1000.0]), labels, atlas)
+        halfway = net(0.5 * clean + 0.5 * noise, torch.tensor([500.0]), labels, atlas)
+        net.refine.load_state_dict(before)
+    assert not silent.any()
+    assert torch.allclose(halfway, 0.5 * (clean + noise), atol=1e-5)  # the best guess without the network: E[x_0 | x_t]
+
+
+def test_labels_reach_single_cells(generator):
+    """A label that lies in one cell only changes that cell more than its neighbour in the same patch."""
+    net = generator.net
+    labels, atlas = torch.zeros(1, len(NAMES), 32, 32, 32), torch.zeros(1, 5, 8, 8, 8)
+    given = labels.clone()
+    given[:, 0, 12:16, 12:16, 12:16] = 1
+    with torch.no_grad():
+        _, without = net.codes(labels, atlas)
+        _, cells = net.codes(given, atlas)
+    changed = (cells - without).abs().sum(1)[0] > 0
+    assert changed[3, 3, 3] and changed.sum() == 1

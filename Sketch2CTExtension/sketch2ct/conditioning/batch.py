@@ -8,16 +8,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..geometry import Grid
-from ..networks.mask_unet import ConditionBatch
+from ..masks.shape_model import ShapeModel
+from ..networks.mask_unet import EXPECTED, ConditionBatch
 from ..request import Sketch
 from .strokes import DRAWING_SIZE, POSE_SIZE, drawing, in_grid
 
 
-def condition_arrays(sketches: list[Sketch], grid: Grid, text: NDArray, facts: NDArray, structure: int) -> dict[str, NDArray]:
-    """The arrays of one box, named as in `ConditionBatch`."""
-    drawn = [drawing(s) for s in sketches]
+def condition_arrays(
+    sketches: list[Sketch], grid: Grid, text: NDArray, facts: NDArray, structure: int, shapes: ShapeModel | None = None
+) -> dict[str, NDArray]:
+    """The arrays of one box, named as in `ConditionBatch`; what is expected by the structure's shape model, if there is one."""
+    drawn, strokes = [drawing(s) for s in sketches], in_grid(sketches, grid)
+    nothing = np.zeros((EXPECTED, *grid.shape), np.float32)
     return {
-        "strokes": in_grid(sketches, grid),
+        "strokes": strokes,
+        "expected": nothing if shapes is None else shapes.expected(strokes, float(grid.spacing.max()), facts),
         "drawings": np.stack([d[0] for d in drawn]) if drawn else np.zeros((0, 2, DRAWING_SIZE, DRAWING_SIZE), np.float32),
         "poses": np.stack([d[1] for d in drawn]) if drawn else np.zeros((0, POSE_SIZE), np.float32),
         "text": np.asarray(text, dtype=np.float32),
@@ -30,7 +35,7 @@ def condition_arrays(sketches: list[Sketch], grid: Grid, text: NDArray, facts: N
 def collate(conditions: list[dict[str, NDArray]]) -> ConditionBatch:
     """Boxes of equal shape -> one batch; sketches and words are padded to the longest."""
     values: dict[str, Tensor] = {}
-    for name in ("strokes", "facts", "structure", "spacing"):
+    for name in ("strokes", "expected", "facts", "structure", "spacing"):
         values[name] = torch.from_numpy(np.stack([c[name] for c in conditions]))
     for name, flag in (("drawings", "drawn"), ("text", "spoken")):
         most = max(1, *(len(c[name]) for c in conditions))

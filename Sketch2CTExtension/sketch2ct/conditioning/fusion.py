@@ -9,7 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .sketch_encoder import SketchEncoder
+from .sketch_encoder import PlainEncoder, SketchEncoder
+from .text import MAX_TOKENS
+
+PARTS = ("capsules", "tsfe", "cgfm", "text")  # what a `Conditioner` can be built without
 
 
 class TSFE(nn.Module):
@@ -49,20 +52,23 @@ class Conditioner(nn.Module):
 
     Sketches come as (N, S, ...) with `drawn` (N, S) telling which are real; text as (N, T, text_width) with `spoken` (N, T);
     facts as (N, 2F): standardised values, then which are given. A missing condition is a learned "nothing said" token.
+
+    `without` names what is left out, to measure what it gives: `capsules` (a plain convolutional encoder in their place), `tsfe`
+    (sketch tokens pass as they are), `cgfm` (sketch and word tokens side by side, not fused), `text` (words and facts are withheld).
     """
 
-    def __init__(self, width: int, text_width: int, facts: int, structures: int, tokens: int = 8) -> None:
+    def __init__(self, width: int, text_width: int, facts: int, structures: int, tokens: int = 8, without: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.tokens = tokens
-        self.sketch = SketchEncoder(width, tokens)
+        self.sketch = PlainEncoder(width, tokens) if "capsules" in without else SketchEncoder(width, tokens)
         self.no_sketch = nn.Parameter(torch.randn(tokens, width) * 0.02)
-        self.text = nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
+        self.text = None if "text" in without else nn.Sequential(nn.LayerNorm(text_width), nn.Linear(text_width, width))
         self.no_text = nn.Parameter(torch.randn(width) * 0.02)
-        self.facts = nn.Sequential(nn.Linear(2 * facts, width), nn.SiLU(), nn.Linear(width, width))
+        self.facts = None if "text" in without else nn.Sequential(nn.Linear(2 * facts, width), nn.SiLU(), nn.Linear(width, width))
         self.structure = nn.Embedding(structures + 1, width)  # 0: not said
         self.spacing = nn.Linear(3, width)
-        self.tsfe = TSFE(width)
-        self.cgfm = CGFM(width)
+        self.tsfe = None if "tsfe" in without else TSFE(width)
+        self.cgfm = None if "cgfm" in without else CGFM(width)
         self.summary = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(
@@ -82,14 +88,35 @@ class Conditioner(nn.Module):
         sketch = torch.cat([self.no_sketch.expand(n, 1, -1, -1), sketch], dim=1).flatten(1, 2)  # (N, (1 + S) K, width)
         none = ~drawn.any(1, keepdim=True)
         sketch_blank = ~torch.cat([none, drawn], dim=1).repeat_interleave(self.tokens, dim=1)
-        words = torch.cat([self.no_text.expand(n, 1, -1), self.text(text)], dim=1)  # (N, 1 + T, width)
-        said = torch.cat([torch.ones_like(spoken[:, :1]), spoken], dim=1)
+        words, said = self._words(text, spoken)
         mean = (words * said[..., None]).sum(1) / said.sum(1, keepdim=True)
         known = self.structure(structure) + self.spacing(torch.log(spacing / 3))
-        amounts = self.facts(facts)
-        sketch = self.tsfe(sketch, mean + known)
-        fused = self.cgfm(sketch, words, ~said, sketch_blank)
-        keep = (~sketch_blank)[..., None].to(fused.dtype)
+        amounts = torch.zeros_like(known) if self.facts is None else self.facts(facts)
+        if self.tsfe is not None:
+            sketch = self.tsfe(sketch, mean + known)
+        if self.cgfm is not None:
+            fused, blank = self.cgfm(sketch, words, ~said, sketch_blank), sketch_blank
+        else:
+            fused, blank = _side_by_side(sketch, words, ~said, sketch_blank)
+        keep = (~blank)[..., None].to(fused.dtype)
         pooled = (fused * keep).sum(1) / keep.sum(1)
         context = torch.cat([fused * keep, known[:, None], amounts[:, None]], dim=1)
         return context, self.summary(torch.cat([pooled + known, amounts], dim=-1))
+
+    def _words(self, text: Tensor, spoken: Tensor) -> tuple[Tensor, Tensor]:
+        """Word tokens (N, 1 + T, width), of which the first stands for "nothing said", and which count (N, 1 + T)."""
+        first, always = self.no_text.expand(len(text), 1, -1), torch.ones_like(spoken[:, :1])
+        if self.text is None:
+            return first, always
+        return torch.cat([first, self.text(text)], dim=1), torch.cat([always, spoken], dim=1)
+
+
+def _side_by_side(sketch: Tensor, words: Tensor, text_blank: Tensor, sketch_blank: Tensor) -> tuple[Tensor, Tensor]:
+    """Sketch and word tokens (N, K + 1 + MAX_TOKENS, width) in one row, and which are padding.
+
+    Cross-attention sees padding as zero tokens, so there must be as many in training as in use: words are padded to the longest text.
+    """
+    more = max(0, 1 + MAX_TOKENS - words.shape[1])
+    words = nn.functional.pad(words, (0, 0, 0, more))
+    blank = torch.cat([sketch_blank, nn.functional.pad(text_blank, (0, more), value=True)], dim=1)
+    return torch.cat([sketch, words.to(sketch.dtype)], dim=1), blank

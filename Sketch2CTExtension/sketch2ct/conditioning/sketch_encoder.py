@@ -1,4 +1,4 @@
-"""Capsule attention: a drawing -> K sketch tokens, in which strokes count and blank paper does not.
+"""A drawing -> K sketch tokens. Capsule attention: strokes count and blank paper does not.
 
 Convolutions without bias keep blank paper exactly zero; primary capsules are squashed to a length in 0..1 (Sabour et al., 2017);
 K output capsules gather them by attention routing, where the logarithm of a capsule's length enters the attention, so that a
@@ -54,3 +54,35 @@ class SketchEncoder(nn.Module):
             gathered = agreement.softmax(-1) @ votes  # (B, K, width)
             query = self.query + gathered
         return self.norm(gathered) + self.pose(poses)[:, None]
+
+
+class PlainEncoder(nn.Module):
+    """The same without capsules, to measure what they give: plain convolutions, then the mean of K fields of the paper.
+
+    The layers before and after are those of `SketchEncoder`, under the same names; a further convolution stands for the routing, so
+    that there are about as many parameters (width 96, 8 tokens: 94 040, and 90 672 with capsules).
+    """
+
+    def __init__(self, width: int, tokens: int) -> None:
+        super().__init__()
+        self.rows = max(n for n in range(1, int(tokens**0.5) + 1) if tokens % n == 0)
+        self.columns = tokens // self.rows
+        self.backbone = nn.Sequential(
+            nn.Conv2d(2, 24, 5, stride=2, padding=2),
+            nn.SiLU(),
+            nn.Conv2d(24, 48, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(48, 64, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+        )
+        self.mix = nn.Linear(64, width)
+        self.field = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        self.norm = nn.LayerNorm(width)
+        self.pose = nn.Sequential(nn.Linear(POSE_SIZE, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, drawings: Tensor, poses: Tensor) -> Tensor:
+        """Sketch tokens (B, K, width)."""
+        maps = nn.functional.adaptive_avg_pool2d(self.backbone(drawings), (self.rows, self.columns))  # (B, 64, rows, columns)
+        tokens = self.mix(maps.flatten(2).transpose(1, 2)) + self.field  # (B, K, width)
+        return self.norm(tokens) + self.pose(poses)[:, None]

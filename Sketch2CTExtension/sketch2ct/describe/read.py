@@ -196,9 +196,7 @@ def _degrees(text: str) -> Iterator[tuple[int, int, str, float]]:
     """Words of degree with their modifiers, as percentiles."""
     words, nouns = _vocabulary()
     degree, mean = _patterns()
-    found = [
-        (*hit.span(), nouns[hit["noun"]] if hit["noun"] else "volume_ml", LEVELS[0]) for hit in mean.finditer(text)
-    ]
+    found = [(*hit.span(), nouns[hit["noun"]] if hit["noun"] else "volume_ml", LEVELS[0]) for hit in mean.finditer(text)]
     for match in degree.finditer(text):
         fact, sign, rank = words[match["word"]]
         end = match.end()

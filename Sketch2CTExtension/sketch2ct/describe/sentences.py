@@ -93,9 +93,7 @@ def describe(
     return write(facts, structure_name, ranges, rng, style=style, keep=keep).text
 
 
-def write(
-    facts: Facts, structure_name: str, ranges: Ranges, rng: Rng, *, style: Style = "mixed", keep: float = 0.6
-) -> Written:
+def write(facts: Facts, structure_name: str, ranges: Ranges, rng: Rng, *, style: Style = "mixed", keep: float = 0.6) -> Written:
     """A random description and what it says. `keep` (0..1) is about the part of the facts that is mentioned."""
     if style not in ("numeric", "qualitative", "mixed"):
         raise ValueError(f"A style is 'numeric', 'qualitative' or 'mixed', not {style!r}.")
@@ -209,9 +207,7 @@ def _degree(fact: str, level: int, rng: Rng | None) -> tuple[str, str]:
         if fact == "volume_ml" and (rng is None or rng.random() < 0.6):
             return "pre", pick(("medium-sized", "average-sized", "mid-sized"))
         return "post", f"of {pick(MEAN)} {pick(scale.nouns)}"
-    plain, extreme, compared = (
-        (scale.low, scale.lowest, scale.lower) if level < 0 else (scale.high, scale.highest, scale.higher)
-    )
+    plain, extreme, compared = (scale.low, scale.lowest, scale.lower) if level < 0 else (scale.high, scale.highest, scale.higher)
     word = pick(plain)
     kind = "post" if " " in word else "pre"
     chance = 1.0 if rng is None else rng.random()

@@ -45,9 +45,7 @@ SCALES = {
         ("smaller",),
         ("larger", "bigger"),
     ),
-    "extent_lr_mm": Scale(
-        ("width", "breadth"), ("narrow",), ("wide", "broad"), lower=("narrower",), higher=("wider", "broader")
-    ),
+    "extent_lr_mm": Scale(("width", "breadth"), ("narrow",), ("wide", "broad"), lower=("narrower",), higher=("wider", "broader")),
     "extent_ap_mm": Scale(("depth",), ("shallow",), ("deep",), lower=("shallower",), higher=("deeper",)),
     "extent_cc_mm": Scale(
         ("height",),
@@ -57,9 +55,7 @@ SCALES = {
         higher=("taller",),
     ),
     "length_mm": Scale(("length",), ("short",), ("long",), lower=("shorter",), higher=("longer",)),
-    "thickness_mm": Scale(
-        ("thickness",), ("thin", "slender", "slim"), ("thick", "stout"), lower=("thinner",), higher=("thicker",)
-    ),
+    "thickness_mm": Scale(("thickness",), ("thin", "slender", "slim"), ("thick", "stout"), lower=("thinner",), higher=("thicker",)),
     "tilt_deg": Scale(("tilt", "inclination"), ("upright", "vertical"), ("tilted", "slanted", "inclined", "oblique")),
     "elongation": Scale(("elongation",), ("compact", "stubby"), ("elongated", "stretched")),
     "flatness": Scale(("flatness",), ("plump",), ("flat", "flattened"), lower=("plumper",), higher=("flatter",)),

@@ -120,4 +120,3 @@ def _gains(records: list[MaskRecord], reference: list[MaskRecord]) -> dict[tuple
     before = {(r.case, r.structure): r.values["dice_3d"] for r in reference}
     both = [r for r in records if (r.case, r.structure) in before]
     return {(r.case, r.structure): r.values["dice_3d"] - before[r.case, r.structure] for r in both}
-

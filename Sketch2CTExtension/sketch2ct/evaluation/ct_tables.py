@@ -6,7 +6,7 @@ from typing import Any
 
 from .tables import cell, rows, spoken
 
-_LABELS = {
+LABELS = {
     "patches": ("patches of even soft tissue that noise is taken from", 0),
     "noise_sd": ("noise in soft tissue, HU", 1),
     "nps_0": ("noise power at a quarter of the Nyquist frequency, HU² mm²", 0),
@@ -25,25 +25,39 @@ _LABELS = {
 _SIDES = ["generated", "real", "generated ÷ real"]
 
 
-def report(summary: dict[str, Any], usefulness: dict[str, Any] | None = None) -> list[str]:
-    """The lines of every table, with headings of the third level; `usefulness` as `measure_usefulness` sums it up."""
-    counts = summary["counts"]
-    lines = [
-        f"{counts['cases']} cases, {counts['training']} training scans to compare with, seed {counts['seed']}. Real and generated CTs lie",
-        "on the bundle's frame, cut to what the real scan stored. Mean with 95 % interval over patients.",
-    ]
-    parts = (
-        ("The segmenter's Dice to the given label map", _obedience(summary["obedience"]) + _segmenter(summary["segmenter"])),
-        ("HU by tissue and structure", [*_tissues(summary["tissue"]["tissues"]), "", *_structures(summary["tissue"]["structures"])]),
-        ("Noise, sharpness, continuity", _texture(summary)),
-        ("Fréchet distance to the training scans", _fid(summary["fid"])),
-        ("Diversity (MS-SSIM; 1: nothing varies)", _diversity(summary["diversity"], counts)),
-        ("Nearest training scan (1 - correlation)", _neighbours(summary["neighbours"])),
-        ("A segmenter trained on synthetic scans, tested on real ones", _usefulness(usefulness) if usefulness else []),
-    )
+def sections(report_: dict[str, Any]) -> list[str]:
+    """What a report tells of CTs, with a heading of the second level; nothing where it tells nothing."""
+    lines = report(report_["ct_kit"], report_["usefulness"], report_["ct"])
+    return ["", "## CT from the true labels", "", *lines] if lines else []
+
+
+def report(summary: dict[str, Any], worth: dict[str, Any] | None = None, hu: dict[str, Any] | None = None) -> list[str]:
+    """The lines of every table, with headings of the third level; `summary` as `ct_kit.measure_ct` gives it, `worth` as
+    `usefulness.measure_usefulness`, `hu` as `ct.summarise`. What was not measured is left out."""
+    counts = summary.get("counts")
+    lines = _counted(counts) if counts else []
+    hu, parts = hu or {}, []
+    if counts:
+        parts = [
+            ("HU by structure and tissue", [*_structures(summary["tissue"]["structures"], hu), *_tissues(summary["tissue"]["tissues"])]),
+            ("The segmenter's Dice to the given label map", _obedience(summary["obedience"]) + _segmenter(summary["segmenter"])),
+            ("Noise, sharpness, continuity", _texture(summary)),
+            ("Fréchet distance to the training scans", _fid(summary["fid"])),
+            ("Diversity (MS-SSIM; 1: nothing varies)", _diversity(summary["diversity"], counts)),
+            ("Nearest training scan (1 - correlation)", _neighbours(summary["neighbours"])),
+        ]
+    parts.append(("A segmenter trained on synthetic scans, tested on real ones", usefulness(worth) if worth else []))
     for head, table in parts:
         lines += ["", f"### {head}", "", *table] if table else []
     return lines
+
+
+def _counted(counts: dict[str, Any]) -> list[str]:
+    compared = f", {counts['training']} of {counts['training_held']} training scans to compare with" if counts["training"] else ""
+    return [
+        f"{counts['cases']} cases{compared}, seed {counts['seed']}. Real and generated CTs lie",
+        "on the bundle's frame, cut to what the real scan stored. Mean with 95 % interval over patients.",
+    ]
 
 
 def _beside(label: str, entry: dict[str, Any], digits: int) -> list[str]:
@@ -70,19 +84,27 @@ def _tissues(found: dict[str, Any]) -> list[str]:
     return rows(["tissue", *(head for part in parts for head in (part, "real"))], body)
 
 
-def _structures(found: dict[str, Any]) -> list[str]:
+def _structures(found: dict[str, Any], hu: dict[str, Any]) -> list[str]:
+    """HU of each structure; the share within the training voxels' range where the bundle knows it."""
     body = []
     for name, entry in found.items():
-        middle, spread = entry["median"], entry["spread"]
-        cells = [cell(middle["generated"], 0), cell(middle["real"], 0), cell(middle["error"], 0)]
+        middle, spread, own = entry["median"], entry["spread"], hu.get(name, {})
+        low, high = own.get("hu_range", (None, None))
+        cells = [cell(own.get("hu_median_inside"), 2), "-" if low is None else f"{low:.0f} to {high:.0f}"]
+        cells += [cell(middle["generated"], 0), cell(middle["real"], 0), cell(middle["error"], 0)]
         body.append([spoken(name), *cells, cell(spread["generated"], 0), cell(spread["real"], 0), cell(spread["ratio"], 2)])
-    head = ["structure", "median, HU", "real", "error of a patient, HU", "interquartile range, HU", "real", "generated ÷ real"]
-    return rows(head, body)
+    head = ["structure", "median within range", "range of real voxels, HU", "median, HU", "real", "error of a patient, HU"]
+    lines = rows([*head, "interquartile range, HU", "real", "generated ÷ real"], body)
+    if "overall" in hu:
+        inside, difference = cell(hu["overall"]["hu_median_inside"]), cell(hu["overall"]["histogram_difference"])
+        lines += ["", f"Medians within range, mean of the structures: {inside}."]
+        lines += [f"Share of body voxels in another 50 HU bin of the histogram than in the real CT: {difference}."]
+    return [*lines, ""]
 
 
 def _texture(summary: dict[str, Any]) -> list[str]:
     entries = [(name, entry) for group in ("noise", "edges", "continuity") for name, entry in summary[group].items()]
-    body = [[*_beside(_LABELS[name][0], entry, _LABELS[name][1]), str(entry["ratio"]["n"])] for name, entry in entries]
+    body = [[*_beside(LABELS[name][0], entry, LABELS[name][1]), str(entry["ratio"]["n"])] for name, entry in entries]
     return rows(["figure", *_SIDES, "n with both"], body)
 
 
@@ -116,12 +138,13 @@ def _neighbours(found: dict[str, Any]) -> list[str]:
     return [*rows(["figure", *_SIDES], body), "", f"Copies (nearer than {found['copy_limit']}): {copies}."]
 
 
-def _usefulness(found: dict[str, Any]) -> list[str]:
+def usefulness(found: dict[str, Any]) -> list[str]:
+    """The table of a measured usefulness, and how it was measured."""
     keys = ("real", "synthetic", "both", "synthetic_to_real", "both_to_real")
-    body = [[spoken(name), *(cell(entry[key]) for key in keys)] for name, entry in found.items() if name != "about"]
-    about = found.get("about", {})
+    about, named = found["about"], [name for name in found if name != "about"]
+    body = [[spoken(name), *(cell(found[name][key]) for key in keys), str(found[name]["real"]["n"])] for name in named]
     told = (
-        f"Each trained for {about.get('steps')} steps; synthetic CTs of each of {about.get('training_cases')} label maps: "
-        f"{about.get('samples')}."
+        f"Dice on {about['cases']} real cases of {about['split']}. Each segmenter was trained for {about['steps']} steps; "
+        f"synthetic CTs of each of {about['training_cases']} training label maps: {about['samples']}; seed {about['seed']}."
     )
-    return [*rows(["structure", "real", "synthetic", "both", "synthetic ÷ real", "both ÷ real"], body), "", told] if body else []
+    return [*rows(["structure", "real", "synthetic", "both", "synthetic ÷ real", "both ÷ real", "n"], body), "", told] if body else []

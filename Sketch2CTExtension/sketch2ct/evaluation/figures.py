@@ -1,4 +1,4 @@
-"""The report's pictures: Dice by structure, masks from worst to best, and real beside generated CTs."""
+"""The report's pictures: plots of all single masks, dark on white to be printed; sheets of slices, light on black as films are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from ..anatomy import vocabulary
@@ -16,15 +17,17 @@ from ..geometry import ORIENTATIONS, Grid, Plane
 from ..imaging import CTVolume, LabelVolume
 from ..preview import View
 from ..sketching import crop
+from . import forest
 from .case import MaskRecord, Question
 from .ct import Comparison
+from .mask_tables import FACTS
 
 BACKGROUND, INK, DIM = "#14171c", "#e6e9ef", "#8b93a1"
 TRUE, MADE, DRAWN = "#5ad1a0", "#ff8c5a", "#ffd23f"
 _SERIES = (
-    ("dice_3d", "this bundle", MADE),
-    ("retrieval_dice_3d", "retrieval", "#6aa7ff"),
-    ("mean_shape_dice_3d", "mean shape", "#9d8cff"),
+    ("dice_3d", "this bundle", forest.MADE.color),
+    ("retrieval_dice_3d", "retrieval", forest.OTHER.color),
+    ("mean_shape_dice_3d", "mean shape", forest.FOURTH.color),
 )
 MARGIN_MM = 45.0
 _WINDOW = {"vmin": -500, "vmax": 1000, "cmap": "gray"}
@@ -57,40 +60,61 @@ class Shown:
         return cls(record, cut, mask[box].copy(), CTVolume(ct.array[box].copy(), grid))
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, facecolor=BACKGROUND)
+def _figure(width: float, height: float, ground: str = BACKGROUND) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110, facecolor=ground)
     FigureCanvasAgg(figure)
     return figure
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, format="png", facecolor=BACKGROUND, bbox_inches="tight", pad_inches=0.15)
+    figure.savefig(path, format="png", facecolor=figure.get_facecolor(), bbox_inches="tight", pad_inches=0.15)
     return path
+
+
+def _plot(width: float, height: float) -> tuple[Figure, Any]:
+    """An empty plot, dark on white."""
+    figure = _figure(width, height, "white")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=forest.INK, length=0)
+    for spine in axes.spines.values():
+        spine.set_color(forest.LINES)
+    return figure, axes
+
+
+def _boxes(axes: Any, values: list[list[float]], at: NDArray, width: float, color: str, label: str = "") -> None:
+    """Box plots at places of the axis: quartiles, whiskers from the 5th to the 95th percentile, points beyond."""
+    made = axes.boxplot(values, positions=at, widths=width, patch_artist=True, manage_ticks=False, whis=(5, 95))
+    for part in ("boxes", "whiskers", "caps", "medians"):
+        for artist in made[part]:
+            artist.set(color=forest.INK if part == "medians" else color)
+    for n, box in enumerate(made["boxes"]):
+        box.set(facecolor=color, alpha=0.85, label=label if n == 0 else None)
+    for flier in made["fliers"]:
+        flier.set(marker=".", markeredgecolor=color, markersize=4)
+
+
+def _dice_axis(axes: Any, names: list[str]) -> None:
+    axes.set_xticks(np.arange(len(names)), names)
+    axes.set(ylim=(0, 1), ylabel="Dice, 3D")
+    axes.yaxis.label.set_color(forest.INK)
+    axes.grid(axis="y", color=forest.LINES)
+    axes.set_axisbelow(True)
+
+
+def _in_lines(name: str) -> str:
+    return vocabulary()[name].spoken.replace(" ", "\n")
 
 
 def dice_figure(records: list[MaskRecord], path: Path) -> Path:
     """Box plot of the 3D Dice by structure, with the baselines beside it."""
     names = list(dict.fromkeys(r.structure for r in records))
-    figure = _figure(1.9 * len(names) + 2.5, 5)
-    axes = figure.add_subplot(facecolor=BACKGROUND)
+    figure, axes = _plot(1.9 * len(names) + 2.5, 5)
     series = [s for s in _SERIES if any(s[0] in r.values for r in records)]
     for n, (key, label, color) in enumerate(series):
         values = [[r.values[key] for r in records if r.structure == name and key in r.values] for name in names]
-        at = np.arange(len(names)) + (n - (len(series) - 1) / 2) * 0.25
-        boxes = axes.boxplot(values, positions=at, widths=0.2, patch_artist=True, manage_ticks=False, whis=(5, 95))
-        for part in ("boxes", "whiskers", "caps", "medians", "fliers"):
-            for artist in boxes[part]:
-                artist.set(color=INK if part == "medians" else color)
-        for box in boxes["boxes"]:
-            box.set(facecolor=color, alpha=0.75, label=label if box is boxes["boxes"][0] else None)
-        for flier in boxes["fliers"]:
-            flier.set(marker=".", markeredgecolor=color, markersize=4)
-    axes.set_xticks(np.arange(len(names)), [vocabulary()[n].spoken.replace(" ", "\n") for n in names], color=INK)
-    axes.set(ylim=(0, 1), ylabel="Dice, 3D")
-    axes.yaxis.label.set_color(INK)
-    axes.tick_params(colors=INK)
-    axes.grid(axis="y", color="#2b3038")
-    axes.legend(facecolor=BACKGROUND, edgecolor="#2b3038", labelcolor=INK, loc="lower left")
+        _boxes(axes, values, np.arange(len(names)) + (n - (len(series) - 1) / 2) * 0.25, 0.2, color, label)
+    _dice_axis(axes, [_in_lines(name) for name in names])
+    axes.legend(loc="lower left", labelcolor=forest.INK, edgecolor=forest.LINES)
     return _save(figure, path)
 
 
@@ -98,39 +122,32 @@ def conditions_figure(reference: list[MaskRecord], conditions: dict[str, list[di
     """Box plot of the 3D Dice of every mask by what was asked; `conditions` as in the report's records."""
     values = {"one sketch,\nfull text": [r.values["dice_3d"] for r in reference]}
     values |= {name.replace("_", "\n", 1): [r["values"]["dice_3d"] for r in records] for name, records in conditions.items() if records}
-    figure = _figure(1.2 * len(values) + 1.5, 5)
-    axes = figure.add_subplot(facecolor=BACKGROUND)
-    boxes = axes.boxplot(list(values.values()), widths=0.5, patch_artist=True, whis=(5, 95))
-    for part in ("boxes", "whiskers", "caps", "medians", "fliers"):
-        for artist in boxes[part]:
-            artist.set(color=INK if part == "medians" else MADE)
-    for flier in boxes["fliers"]:
-        flier.set(marker=".", markeredgecolor=MADE, markersize=4)
-    axes.set_xticks(np.arange(len(values)) + 1, list(values), color=INK)
-    axes.set(ylim=(0, 1), ylabel="Dice, 3D")
-    axes.yaxis.label.set_color(INK)
-    axes.tick_params(colors=INK)
-    axes.grid(axis="y", color="#2b3038")
+    figure, axes = _plot(1.2 * len(values) + 1.5, 5)
+    _boxes(axes, list(values.values()), np.arange(len(values)), 0.5, forest.MADE.color)
+    _dice_axis(axes, list(values))
     return _save(figure, path)
 
 
 def obedience_figure(shares: dict[tuple[str, str, str], float], path: Path) -> Path:
-    """The share of pairs followed as a table of colours: rows facts, by words and by numbers; columns structures.
+    """The share of pairs followed as a table of shades: rows facts, by words and by numbers; columns structures.
 
-    `shares`: (kind, fact, structure) -> 0..1.
+    `shares`: (kind, fact, structure) -> 0..1. Dark is followed, and every cell says its share, for those who see no colours.
     """
     lines = list(dict.fromkeys((kind, fact) for kind, fact, _ in sorted(shares, key=lambda key: key[0], reverse=True)))
     names = list(dict.fromkeys(name for _, _, name in shares))
     table = np.array([[shares.get((*line, name), np.nan) for name in names] for line in lines])
-    figure = _figure(1.3 * len(names) + 3, 0.36 * len(lines) + 1.2)
-    axes = figure.add_subplot(facecolor=BACKGROUND)
-    axes.imshow(table, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+    figure, axes = _plot(1.3 * len(names) + 3, 0.36 * len(lines) + 1.2)
+    axes.imshow(table, vmin=0, vmax=1.8, cmap="Greens", aspect="auto")  # only greens that dark text is read on
     for (row, column), value in np.ndenumerate(table):
         if np.isfinite(value):
-            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color="#14171c")
-    axes.set_xticks(np.arange(len(names)), [vocabulary()[n].spoken.replace(" ", "\n") for n in names], color=INK)
-    axes.set_yticks(np.arange(len(lines)), [f"{fact}, {kind}" for kind, fact in lines], color=INK)
-    axes.set_title("Pairs followed, %", color=INK, fontsize=10, loc="left")
+            low = value < 0.5  # no better than chance
+            weight = "bold" if low else "normal"
+            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9, color=forest.INK, weight=weight)
+            if low:
+                axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, fill=False, edgecolor=forest.MADE.color, linewidth=1.5))
+    axes.set_xticks(np.arange(len(names)), [_in_lines(name) for name in names])
+    axes.set_yticks(np.arange(len(lines)), [f"{FACTS.get(fact, fact)}: {kind}" for kind, fact in lines])
+    axes.set_title("Pairs followed, %; framed: fewer than by chance", color=forest.INK, fontsize=10, loc="left")
     return _save(figure, path)
 
 

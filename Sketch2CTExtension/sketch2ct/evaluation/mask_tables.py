@@ -6,7 +6,7 @@ from typing import Any
 
 from .tables import cell, rows, spoken
 
-_CONDITIONS = {
+CONDITIONS = {
     "axial": "largest axial section",
     "non_axial": "largest coronal or sagittal section",
     "two_sketches": "two sketches on two planes",
@@ -16,18 +16,28 @@ _CONDITIONS = {
     "hand_2": "a hurried hand (2)",
     "hand_3": "a hasty hand (3)",
 }
-_REQUESTS = {
+REQUESTS = {
     "sketch_and_text": "sketch and full description",
     "sketch_only": "sketch alone",
     "name_only": "its name alone",
     "patients": "no request: real patients",
 }
-_CHECKS = {
+CHECKS = {
     "volume": "volume",
     "facts": "all facts",
     "position": "position to the other structures",
     "beyond_sketch": "middle beyond the sketch's plane",
     "components": "pieces",
+}
+FACTS = {
+    "volume_ml": "volume",
+    "extent_lr_mm": "width, left to right",
+    "extent_ap_mm": "depth, front to back",
+    "extent_cc_mm": "height",
+    "length_mm": "length of the main axis",
+    "centreline_mm": "length of the centreline",
+    "thickness_mm": "thickness",
+    "tilt_deg": "tilt",
 }
 MEAN = "mean_of_five"
 
@@ -55,14 +65,12 @@ def _conditions(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
     for name, entry in found.items():
         if MEAN in entry:
             own = entry[MEAN]
-            body.append([_CONDITIONS[name], *(cell(own[key], n) for key, n in keys), cell(own["dice_3d_gain"])])
+            body.append([CONDITIONS[name], *(cell(own[key], n) for key, n in keys), cell(own["dice_3d_gain"])])
     head = ["mean of five structures", "Dice 3D", "Dice on the sketch planes", "surface Dice, 3 mm", "HD95, mm", "volume error"]
     lines = rows([*head, "Dice 3D, gain over the first"], body)
     names = [name for name in report["masks"] if name != MEAN]
-    table = [
-        [spoken(name), *(cell(entry[name]["dice_3d"]) if name in entry else "-" for entry in found.values())] for name in names
-    ]
-    return [*lines, "", "Dice 3D by structure:", "", *rows(["structure", *(_CONDITIONS[name] for name in found)], table)]
+    table = [[spoken(name), *(cell(entry[name]["dice_3d"]) if name in entry else "-" for entry in found.values())] for name in names]
+    return [*lines, "", "Dice 3D by structure:", "", *rows(["structure", *(CONDITIONS[name] for name in found)], table)]
 
 
 def _obedience(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
@@ -70,7 +78,8 @@ def _obedience(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
     keys = ("followed", "side", "moved")
     body = [["all", *(cell(group[key], 2) for group in (words, numbers) for key in keys)]]
     for fact in dict.fromkeys((*words["by_fact"], *numbers["by_fact"])):
-        body.append([fact, *(cell(group["by_fact"].get(fact, {}).get(key), 2) for group in (words, numbers) for key in keys)])
+        found_of = [group["by_fact"].get(fact, {}) for group in (words, numbers)]
+        body.append([FACTS.get(fact, fact), *(cell(entry.get(key), 2) for entry in found_of for key in keys)])
     for name in words["by_structure"]:
         body.append([spoken(name), *(cell(group["by_structure"].get(name, {}).get(key), 2) for group in (words, numbers) for key in keys)])
     head = ["fact or structure", "words followed", "on the asked side of the median", "measured ÷ asked change"]
@@ -83,14 +92,14 @@ def _obedience(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
 def _plausibility(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
     body = []
     for name, entry in found.items():
-        cells = [f"{cell(entry[key]['generated'], 2)} / {cell(entry[key]['real'], 2)}" for key in _CHECKS]
+        cells = [f"{cell(entry[key]['generated'], 2)} / {cell(entry[key]['real'], 2)}" for key in CHECKS]
         body.append([spoken(name), *cells])
-    return rows(["structure, generated / real", *_CHECKS.values()], body)
+    return rows(["structure, generated / real", *CHECKS.values()], body)
 
 
 def _diversity(found: dict[str, Any], report: dict[str, Any]) -> list[str]:
     body = [
-        [_REQUESTS[request], spoken(name), cell(own["pairwise_dice"]), cell(own["volume_cv"])]
+        [REQUESTS[request], spoken(name), cell(own["pairwise_dice"]), cell(own["volume_cv"])]
         for request, entry in found.items()
         for name, own in entry.items()
     ]

@@ -2,7 +2,8 @@
 
     masks         one mask a sketch and description, against the truth and the baselines
     probes        text alone: volumes in numbers, small against large
-    ct            CTs from true label maps: HU and histogram
+    ct            CTs from true label maps, one by one: HU, histogram, noise, edges; with a segmenter, does it see the given labels?
+    realism       the same CTs beside real ones: Fréchet distance (with a segmenter), variety, is any a copy of a training scan?
     plausibility  the masks' facts, position and pieces against the training cases'
     neighbours    the masks' nearest training masks: is anything a copy?
     conditions    the same masks from other planes, two sketches, sketch or text alone, an unsteady hand
@@ -16,10 +17,13 @@ from __future__ import annotations
 
 from ..errors import BadRequest
 
-PARTS = ("masks", "probes", "ct", "plausibility", "neighbours", "conditions", "obedience", "diversity")
-DEFAULT = PARTS[:5]
+PARTS = ("masks", "probes", "ct", "realism", "plausibility", "neighbours", "conditions", "obedience", "diversity")
+DEFAULT = PARTS[:6]
 ALL = "all"
-_FROM_MASKS = {"probes", "plausibility", "neighbours", "conditions"}  # they look at the masks, too
+_NEEDS = {
+    **dict.fromkeys(("probes", "plausibility", "neighbours", "conditions"), "masks"),  # they look at the masks, too
+    "realism": "ct",
+}
 
 
 def chosen(text: str | None) -> tuple[str, ...]:
@@ -33,5 +37,5 @@ def chosen(text: str | None) -> tuple[str, ...]:
         raise BadRequest("No part of the evaluation is named.", f"Its parts: {', '.join(PARTS)}; or {ALL}.")
     if ALL in named:
         return PARTS
-    needed = named | ({"masks"} if named & _FROM_MASKS else set())
+    needed = named | {_NEEDS[name] for name in named if name in _NEEDS}
     return tuple(part for part in PARTS if part in needed)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..bundle import file_digest
 from ..errors import BadRequest
 from .paired import Placed
 from .realism import PLANES, Features
@@ -46,7 +47,7 @@ class RadImageNetFeatures:
         if path.suffix != ".safetensors":
             raise BadRequest(f"{path.name} is not read: weights in '{path.suffix}' files can run code when they are opened.", CONVERT)
         self.net, self.device, self.side, self.batch = _network(path).to(device).eval(), device, side, batch
-        self.name = f"ResNet-50, {path.name}, {side} mm slices"
+        self.name = f"ResNet-50, {path.name} (SHA-256 {file_digest(path)[:16]}), {side} mm slices"
 
     @torch.inference_mode()
     def __call__(self, placed: Placed) -> Features:

@@ -1,15 +1,28 @@
-"""The figures of an evaluation as report.json and report.md.
+"""The figures of an evaluation as report.json, report.md and report.html.
 
 `report.json`. A figure is `{"mean", "ci95": [low, high], "n"}` over patients (probes: over draws; obedience: over pairs
 of texts; diversity.name_only and .patients: over structures); a part that was not asked for is `{}`.
 
-    cases, seed, samples, hand, parts, command, hardware, bundle, left_out, figures (pictures)
+    cases, seed, samples, hand, parts, command, hardware, bundle (name, digest), left_out, figures (pictures)
     seconds                       mask, ct, total, and `parts`: part -> seconds
     masks.<structure>.<metric>    dice_3d, dice_plane (sections of made and real mask), dice_sketch (section and filled sketch),
                                   surface_dice_3mm, hd95_mm, volume_error, components, retrieval_dice_3d, mean_shape_dice_3d; where
                                   the generator has a clean-up, `clean` with the same after it; `masks.mean_of_five` likewise
     probes                        volume_within_20.text_only, .with_sketch, small_large_obeyed, one_component, by_structure
-    ct.<structure>                hu_median_inside, hu_median, hu_median_real, hu_median_error, hu_range; overall.histogram_difference
+    ct.<structure>                hu_median_inside, hu_median, hu_median_real, hu_median_error, hu_range; `overall`:
+                                  hu_median_inside (mean of the structures), histogram_difference
+    ct_kit                        the same CTs beside the real ones; what was not measured is `{}`:
+      .obedience.<structure>      with a segmenter: its Dice to the given labels, generated, real, ratio; `overall` likewise
+      .tissue                     tissues.<air, fat, muscle, bone>: share, median, peak, has_peak; structures.<structure>: median, spread;
+                                  each generated, real, error
+      .noise .edges .continuity   <figure>: generated, real, ratio; the figures are listed in `ct_kit.TEXTURE`
+      .fid.<plane>                part `realism`: generated, floor (real CTs of the same patients), ratio, slabs (generated, real,
+                                  training); `mean` over the planes; `features` says whose they are
+      .diversity                  MS-SSIM: one_mask (of the first `ct_kit.VARIED` cases), patients, patients_real
+      .neighbours                 part `realism`: generated, real, ratio, contrast.generated, contrast.real, copy_limit, copies
+      .segmenter                  what it was trained on, its settings, sha256 of its weights
+      .counts                     cases, training (scans compared with), training_held (by the data set), samples (CTs of one map), seed
+    usefulness                    as `usefulness_run` documents its summary; `{}` unless a result was given
     conditions.<condition>        as `masks`, without baselines, and dice_3d_gain; the conditions stand at the head of `conditions`
     obedience                     share_followed; words and numbers, each with followed, side, moved, by_fact, by_structure
     plausibility.<structure>      volume, facts, position, beyond_sketch, components, volume_percentile, each generated and real;
@@ -17,8 +30,8 @@ of texts; diversity.name_only and .patients: over structures); a part that was n
     diversity.<request>           sketch_and_text, sketch_only, name_only, patients: <structure> and overall with pairwise_dice, volume_cv
     neighbours.<structure>        generated, real, ratio, ratio_smooth, contrast.generated, contrast.real, copy_limit, copies;
                                   `overall` likewise, without copy_limit
-    records                       every single measurement: masks, ct, volume_in_numbers, small_against_large, conditions, obedience,
-                                  plausibility, diversity, neighbours
+    records                       every single measurement: masks, ct, ct_kit, volume_in_numbers, small_against_large, conditions,
+                                  obedience, plausibility, diversity, neighbours
 """
 
 from __future__ import annotations
@@ -29,7 +42,7 @@ from typing import Any
 
 import numpy as np
 
-from . import mask_tables, metrics
+from . import ct_tables, html, mask_tables, metrics
 from .case import METRICS, MaskRecord
 from .tables import cell, rows, spoken
 
@@ -107,9 +120,10 @@ def plain(value: Any) -> Any:
 
 
 def write_report(report: dict[str, Any], out: Path) -> None:
-    """`report.json` and `report.md` in a folder."""
+    """`report.json`, `report.md` and `report.html` in a folder, which holds the pictures already."""
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     (out / "report.md").write_text(_markdown(report), encoding="utf-8")
+    html.write_html(report, out)
 
 
 def _markdown(report: dict[str, Any]) -> str:
@@ -119,8 +133,8 @@ def _markdown(report: dict[str, Any]) -> str:
         "",
         f"`{report['command']}`",
         "",
-        f"Bundle {bundle['digest'][:16]}, seed {report['seed']}, {hardware['device']}, torch {hardware['torch']}; "
-        f"{_seconds(report['seconds'])}. Mean with 95 % bootstrap interval over patients.",
+        f"Bundle {bundle['digest'][:16]}, seed {report['seed']}, {hardware['device']}, {hardware['cpus']} cores, "
+        f"torch {hardware['torch']}; {_seconds(report['seconds'])}. Mean with 95 % bootstrap interval over patients.",
     ]
     if report["masks"]:
         head = f"## Masks from the sketch of the largest section ({_hand(report['hand'])}) and the full description"
@@ -130,8 +144,7 @@ def _markdown(report: dict[str, Any]) -> str:
     if report["probes"]:
         lines += ["", "## Probes", "", *_probe_table(report["probes"])]
     lines += mask_tables.sections(report)
-    if report["ct"]:
-        lines += ["", "## CT from the true labels", "", *_ct_table(report["ct"])]
+    lines += ct_tables.sections(report)
     pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
     return "\n".join([*lines, "", *pictures, ""])
 
@@ -164,21 +177,3 @@ def _probe_table(probes: dict[str, Any]) -> list[str]:
         body.append([spoken(name), *(cell(figure, 2) for figure in figures)])
     head = ["structure", "asked volume within 20 %, text only", "true volume within 20 %, sketch and text"]
     return rows([*head, "large is larger than small, text only", "in one piece, without clean-up"], body)
-
-
-def _ct_table(ct: dict[str, Any]) -> list[str]:
-    body = []
-    for name, entry in ct.items():
-        if name != "overall":
-            low, high = entry["hu_range"]
-            cells = [
-                cell(entry["hu_median_inside"], 2),
-                cell(entry["hu_median"], 0),
-                cell(entry["hu_median_real"], 0),
-            ]
-            body.append([spoken(name), *cells, f"{low:.0f} to {high:.0f}"])
-    lines = rows(["structure", "median within range", "median, HU", "real median, HU", "range of real voxels, HU"], body)
-    if "overall" in ct:
-        difference = cell(ct["overall"]["histogram_difference"])
-        lines += ["", f"Share of body voxels in another 50 HU bin of the histogram than in the real CT: {difference}."]
-    return lines

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,27 @@ from ..describe import Ranges
 from ..errors import BadRequest, BundleCorrupt
 from ..generation import MaskGenerator, VolumeGenerator
 from ..geometry import Grid
+from ..modality import of
 from ..results import writing
-from . import ct, figures, mask_parts, obedience, parts, report
+from . import ct, ct_kit, figures, mask_parts, obedience, parts, report, stated
 from .case import MaskRecord
 from .mask_parts import Measured, Run, say
+from .radimagenet import RadImageNetFeatures
+from .realism import FeatureSource
+from .segmenter import Segmenter
+from .usefulness import read_usefulness
 
 DRAWS = 10  # of each probe and structure; fewer for a quick look at few cases
 SHEETS = 3  # CTs that are drawn
+
+
+@dataclass
+class Judges:
+    """What CTs are judged by: a trained segmenter, features of the Fréchet distance, and an earlier measurement; each may be missing."""
+
+    segmenter: Segmenter | None = None
+    features: FeatureSource | None = None
+    usefulness: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -41,65 +54,78 @@ def evaluate(
     hand: float = 0.0,
     *,
     only: str | None = None,
-    ct_cases: int | None = None,
     draws: int | None = None,
+    ct_cases: int | None = None,
+    ct_samples: int = 2,
+    segmenter: Path | None = None,
+    fid_weights: Path | None = None,
+    usefulness: Path | None = None,
     load_bundle: Callable[[str], bundles.Bundle] = bundles.load,
     load_masks: Callable[[str, bundles.Bundle, torch.device], MaskGenerator] = masks.load,
     load_volumes: Callable[[str, bundles.Bundle, torch.device], VolumeGenerator] = volumes.load,
 ) -> dict[str, Any]:
-    """Evaluate `bundle` on the cases of a split, write `report.json`, `report.md` and `figures/` to `out`; the report.
+    """Evaluate `bundle` on the cases of a split, write `report.json`, `report.md`, `report.html` and `figures/` to `out`; the report.
 
     `images` and `labels` name the split's folders in `data` (imagesTs, labelsTs); baselines are fitted on labelsTr. `only` names
     the parts, with commas (see `parts`). `cases` takes the first so many only, `ct_cases` the same for the CTs, 0 for none; `samples`
     masks are made for each sketch, which is the exact outline or, with `hand`, wavers as `sketching.hand` does; `draws` of each
-    probe and structure. Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
+    probe and structure; `ct_samples` CTs of each label map. `segmenter` is a folder of `train-segmenter` that judges the CTs,
+    `fid_weights` a ResNet-50 for their Fréchet distance (see radimagenet), `usefulness` a folder whose result the report quotes.
+    Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
     """
     start = time.perf_counter()
     wanted = parts.chosen(only)
     chosen = load_bundle(bundle)
     run = _prepare(chosen, Dataset(Path(data)), images, labels, cases, seed, Path(out), hand, wanted)
     place = devices.choose(device)
+    judges = _judges(run, chosen, place, segmenter, fid_weights, usefulness)
     with writing(run.out):
         (run.out / "figures").mkdir(parents=True, exist_ok=True)
     count = draws if draws is not None else (DRAWS if cases is None else min(DRAWS, max(2, cases)))
-    made, ct_records = Measured(), []
-    if set(wanted) - {"ct"}:
+    made, cts, kit = Measured(), list[ct_kit.CaseFigures](), dict[str, Any]()
+    if set(wanted) - {"ct", "realism"}:
         made = mask_parts.measure(run, load_masks("sketch2ct", chosen, place), samples, count)
     if "ct" in wanted and ct_cases != 0:
-        with run.part("ct"):
-            ct_records = _cts(run, load_volumes("sketch2ct", chosen, place), ct_cases)
-    options = {"bundle": Path(bundle).name, "data": Path(data).name, "images": images, "labels": labels, "out": "OUT", "seed": seed}
-    options |= {"device": device, "cases": cases, "samples": samples if samples != 1 else None, "parts": only}
-    options |= {"hand": f"{hand:g}" if hand else None}
+        cts, kit = _cts(run, load_volumes("sketch2ct", chosen, place), judges, ct_cases, ct_samples)
+    options = {"bundle": Path(bundle), "data": Path(data), "images": images, "labels": labels, "out": "OUT", "seed": seed, "device": device}
+    options |= {"cases": cases, "samples": samples if samples != 1 else None, "parts": only, "hand": f"{hand:g}" if hand else None}
+    options |= {"draws": draws, "ct-cases": ct_cases, "ct-samples": ct_samples if ct_samples != 2 else None, "segmenter": segmenter}
+    options |= {"fid-weights": fid_weights, "usefulness": usefulness}
     result = {
-        **_figures(run, made, ct_records),
-        "seconds": _seconds(run, made.records, ct_records, start),
-        "hardware": {"device": devices.label(place), "cpus": os.cpu_count(), "torch": torch.__version__},
+        **_figures(run, made, [f.record for f in cts], kit),
+        "usefulness": judges.usefulness,
+        "seconds": _seconds(run, made.records, [f.record for f in cts], start),
+        "hardware": stated.hardware(place),
         "seed": seed,
         "samples": samples,
         "hand": hand,
         "parts": list(wanted),
-        "command": _command(options),
+        "command": stated.command("evaluate", options),
         "bundle": {"name": chosen.name, "digest": chosen.digest},
         "figures": _pictures(run, made),
         "left_out": run.skipped,
-        "records": report.plain(
-            {"masks": [r.to_dict() for r in made.records], "ct": [r.to_dict() for r in ct_records], **made.singles}
-        ),
+        "records": _records(made, cts),
     }
     with writing(run.out):
         report.write_report(result, run.out)
     return result
 
 
-def _figures(run: Run, made: Measured, ct_records: list[ct.CTRecord]) -> dict[str, Any]:
+def _figures(run: Run, made: Measured, cts: list[ct.CTRecord], kit: dict[str, Any]) -> dict[str, Any]:
     """The summary of every part; `{}` of those that were not asked for."""
     return {
         "cases": len(run.cases),
         "masks": report.summarise_masks(made.records, run.seed),
-        "ct": ct.summarise(ct_records, run.metadata, run.seed),
-        **{part: made.summaries.get(part, {}) for part in parts.PARTS if part not in ("masks", "ct")},
+        "ct": ct.summarise(cts, run.metadata, run.seed),
+        "ct_kit": kit,
+        **{part: made.summaries.get(part, {}) for part in parts.PARTS if part not in ("masks", "ct", "realism")},
     }
+
+
+def _records(made: Measured, cts: list[ct_kit.CaseFigures]) -> Any:
+    """Every single measurement, as JSON."""
+    of_cts = {"ct": [f.record.to_dict() for f in cts], "ct_kit": [f.to_dict() for f in cts]}
+    return report.plain({"masks": [r.to_dict() for r in made.records], **of_cts, **made.singles})
 
 
 def _seconds(run: Run, records: list[MaskRecord], ct_records: list[ct.CTRecord], start: float) -> dict[str, Any]:
@@ -110,12 +136,6 @@ def _seconds(run: Run, records: list[MaskRecord], ct_records: list[ct.CTRecord],
         "total": round(time.perf_counter() - start, 1),
         "parts": run.seconds,
     }
-
-
-def _command(options: dict[str, Any]) -> str:
-    """The command that repeats the evaluation; of the folders only the names."""
-    words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
-    return shlex.join(["sketch2ct", "evaluate", *words])
 
 
 def _prepare(
@@ -129,8 +149,7 @@ def _prepare(
     hand: float,
     wanted: tuple[str, ...],
 ) -> Run:
-    if images.removeprefix("images") != labels.removeprefix("labels"):
-        raise BadRequest(f"'{images}' and '{labels}' are not of the same split.", "Name for example imagesTs and labelsTs.")
+    split = stated.split_of(images, labels)
     if cases is not None and cases < 1:
         raise BadRequest(f"The number of cases cannot be {cases}.", "Give 1 or more.")
     data = chosen.metadata
@@ -143,19 +162,63 @@ def _prepare(
     structures = [name for name in known if name in dataset.names.values() and name in ranges]
     if not structures:
         raise BadRequest(f"{dataset.root} holds none of the structures of bundle '{chosen.name}'.", f"It makes: {', '.join(known)}.")
-    return Run(dataset, dataset.cases(labels)[:cases], data, structures, ranges, seed, out, hand, wanted)
+    return Run(dataset, dataset.cases(split)[:cases], data, structures, ranges, seed, out, hand, wanted)
 
 
-def _cts(run: Run, generator: VolumeGenerator, ct_cases: int | None) -> list[ct.CTRecord]:
-    records = []
-    for number, case in enumerate(run.cases[:ct_cases], start=1):
-        labels = run.dataset.labels(case)
-        record, comparison = ct.compare(case, run.dataset.image(case), labels, generator, run.metadata, run.seed)
-        records.append(record)
-        if number <= SHEETS:
-            figures.ct_sheet(comparison, run.out / "figures" / f"ct-{case}.png")
-        say(f"CT {number}/{len(run.cases[:ct_cases])} {case}: {record.seconds:.1f} s")
-    return records
+def _judges(
+    run: Run, chosen: bundles.Bundle, place: torch.device, segmenter: Path | None, fid_weights: Path | None, usefulness: Path | None
+) -> Judges:
+    """What was named on the command line, read and checked. Raises BadRequest."""
+    if (segmenter or fid_weights) and "ct" not in run.parts:
+        raise BadRequest("A segmenter and weights of the Fréchet distance judge CTs; the part ct is not asked for.", "Add it to --parts.")
+    judges = Judges()
+    if segmenter:
+        judges.segmenter = Segmenter.load(segmenter, place)
+        _check_segmenter(judges.segmenter, segmenter, run, chosen.name)
+    if fid_weights:
+        judges.features = RadImageNetFeatures(fid_weights, place)
+    if usefulness:
+        judges.usefulness = read_usefulness(usefulness, chosen.digest)
+    return judges
+
+
+def _check_segmenter(segmenter: Segmenter, folder: Path, run: Run, bundle: str) -> None:
+    """Raises BadRequest for a segmenter of other structures or images, or one that was trained on the cases to be measured."""
+    train = f"Train one with 'sketch2ct train-segmenter --bundle {bundle}'."
+    missing = [name for name in run.structures if name not in segmenter.structures]
+    if missing:
+        raise BadRequest(f"The segmenter in {folder} knows no {missing[0]}; it finds {', '.join(segmenter.structures)}.", train)
+    if of(segmenter.settings) != of(run.metadata):
+        raise BadRequest(f"The segmenter in {folder} is for {of(segmenter.settings).name}, the bundle for {of(run.metadata).name}.", train)
+    trained = segmenter.about()
+    if trained.get("data") == run.dataset.root.name and trained.get("split") == run.dataset.split(run.cases[0]):
+        raise BadRequest(f"The segmenter in {folder} was trained on the split {trained['split']}, which it shall judge.", "Name another.")
+
+
+def _cts(
+    run: Run, generator: VolumeGenerator, judges: Judges, ct_cases: int | None, samples: int
+) -> tuple[list[ct_kit.CaseFigures], dict[str, Any]]:
+    """The CTs of the first cases measured, SHEETS of them drawn. Without the part `realism`, none is held against other scans."""
+    alone: dict[str, Any] = {} if "realism" in run.parts else {"training": []}
+
+    def shown(comparison: ct.Comparison) -> None:
+        if comparison.case in run.cases[:SHEETS]:
+            figures.ct_sheet(comparison, run.out / "figures" / f"ct-{comparison.case}.png")
+
+    return ct_kit.measure_ct(
+        run.dataset,
+        run.cases[:ct_cases],
+        run.metadata,
+        generator,
+        judges.segmenter,
+        run.seed,
+        samples=samples if "realism" in run.parts else 1,
+        features=judges.features,
+        shown=shown,
+        say=say,
+        timed=run.part,
+        **alone,
+    )
 
 
 def _pictures(run: Run, made: Measured) -> list[str]:

@@ -29,6 +29,7 @@ from .paired import ratio
 from .segmenter import SETTINGS, Segmenter
 
 KINDS = ("real", "synthetic", "both")
+RESULT = "usefulness.json"
 
 
 def synthetic(scan: Scan, structures: tuple[str, ...], generator: VolumeGenerator, seed: int, sample: int) -> Scan:
@@ -89,7 +90,7 @@ def measure_usefulness(
     found: dict[str, list[dict[str, float]]] = {}
     for kind, scans in zip(KINDS, (real, made, real + made), strict=True):
         folder = out / kind
-        about = {"kind": kind, "cases": len(names), "scans": len(scans), "budget": steps, **key}
+        about = {"kind": kind, "cases": len(names), "scans": len(scans), "budget": steps, "recipe": Path(recipe).name, **key}
         if not (resume and _trained(folder, about)):
             say(f"Usefulness: {steps} steps on {kind} ({len(scans)} scans)")
             fit_segmenter(scans, [], settings, folder, about, resume=_begun(folder, about, resume), device=device)
@@ -98,6 +99,24 @@ def measure_usefulness(
     records = [{"case": scan.case, **{kind: found[kind][n] for kind in KINDS}} for n, scan in enumerate(tests)]
     about = {"split": split, "training_cases": len(names), "samples": samples, "steps": steps, "seed": seed}
     return records, {**summarise(records, seed), "about": about}
+
+
+def read_usefulness(folder: Path, digest: str) -> dict[str, Any]:
+    """The summary of an earlier measurement (see `usefulness_run`) of the bundle with that digest. Raises BadRequest."""
+    path = Path(folder) / RESULT
+    again = "Measure it with 'sketch2ct usefulness'."
+    if not path.is_file():
+        raise BadRequest(f"{folder} holds no measured usefulness ({RESULT}).", again)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        summary, maker = found["summary"], str(found["bundle"]["digest"])
+        if not summary["about"] or not summary["overall"]:
+            raise ValueError("nothing was measured")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadRequest(f"{path} cannot be read: {error!r}.", again) from error
+    if maker != digest:
+        raise BadRequest(f"{path} is about the bundle {maker[:16]}, and this one is {digest[:16]}.", again)
+    return summary
 
 
 def _kept(folder: Path, key: dict[str, Any], resume: bool, make: Callable[[], list[Scan]]) -> list[Scan]:

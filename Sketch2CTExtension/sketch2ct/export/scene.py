@@ -31,8 +31,7 @@ _CT_FILE, _LABELS_FILE = "Data/SYNTHETIC-CT.nii.gz", "Data/SYNTHETIC-segmentatio
 _ROOM = 1.8  # a slice view is that many times wider than the structures, and 20 mm
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip can hold
 _MARKUPS_SCHEMA = (
-    "https://raw.githubusercontent.com/slicer/slicer/master/"
-    "Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 )
 _PIECE_GAP = 0.25  # of its length: a wider open stroke is one of several pieces of an outline
 
@@ -69,9 +68,7 @@ def write_scene(result_dir: Path, out: Path) -> Path:
     return out
 
 
-def _elements(
-    labels: LabelVolume, request: GenerationRequest, curves: list[_Curve], provenance: dict[str, str]
-) -> list[str]:
+def _elements(labels: LabelVolume, request: GenerationRequest, curves: list[_Curve], provenance: dict[str, str]) -> list[str]:
     """Every node of the scene."""
     segments = {name: vocabulary()[name].display for name in labels.names.values()}
     owners = [(_VOLUME, "Volumes"), (_SEGMENTATION, "Segmentations"), *((curve.node_id, "Markups") for curve in curves)]

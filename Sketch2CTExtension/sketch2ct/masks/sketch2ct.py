@@ -25,6 +25,8 @@ from ..imaging import LabelVolume, resample_part
 from ..networks.mask_unet import ConditionBatch, MaskNetwork, MaskNetworkSize
 from ..request import Sketch
 from .boxes import TRUNCATION_MM, Boxes
+from .shape_model import ShapeModel, unpack
+from .shaping import Target, hold_shape
 from .steering import hold_section, hold_volume
 
 
@@ -48,8 +50,9 @@ class Sketch2CTMasks:
         *,
         guidance: float = 1.0,
         temperature: float = 1.0,
+        shapes: dict[str, ShapeModel] | None = None,
     ) -> None:
-        self.net, self.boxes, self.encode = net.to(device).eval(), boxes, encode
+        self.net, self.boxes, self.encode, self.shapes = net.to(device).eval(), boxes, encode, shapes or {}
         self.steps, self.guidance, self.temperature, self.device = steps, guidance, temperature, device
 
     @classmethod
@@ -61,7 +64,9 @@ class Sketch2CTMasks:
             net.load_state_dict(bundle.weights("mask"))
             encode = TextEncoder(sha256=known["text_encoder"]["sha256"])
             boxes = Boxes.from_dict({**own["boxes"], "ranges": known["ranges"], "placement": known["placement"]})
-            return cls(net, boxes, encode, own["steps"], device, guidance=own["guidance"], temperature=own["temperature"])
+            shapes = unpack(bundle.weights("shapes")) if net.size.expected else {}
+            sampling = {"guidance": own["guidance"], "temperature": own["temperature"]}
+            return cls(net, boxes, encode, own["steps"], device, **sampling, shapes=shapes)
 
     def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
         """One label map on `condition.grid`: values 1, 2, ... in the order of `condition.structures`, after those of the context.
@@ -103,19 +108,26 @@ class Sketch2CTMasks:
         text = about(structure, condition)
         batch = self._condition(structure, sketches, text, box).to(self.device)
         guidance = self.guidance if condition.guidance is None else condition.guidance
+        unasked = self._condition(structure, [], "", box).to(self.device) if guidance != 1.0 else batch
         steps, total = condition.steps or self.steps, len(condition.structures)
 
-        asked = describe.read(text).values.get("volume_ml") if self.steer else None
+        reading = describe.read(text)
+        asked = reading.values.get("volume_ml")
+        shape = Target.of(reading, self.boxes.ranges[structure], sketches)
         voxel_ml, voxel_mm = box.voxel_ml, float(box.spacing.max())
 
         def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             clean = self.net(x, t, batch)
             if guidance != 1.0:
-                free = self.net(x, t, batch.unconditional())
+                free = self.net(x, t, unasked)
                 clean = free + guidance * (clean - free)
+            if not self.steer:
+                return clean
+            if shape:
+                clean = hold_shape(clean, box, TRUNCATION_MM, shape)
             if asked:
                 clean = hold_volume(clean, batch.strokes, asked, voxel_ml)
-            return hold_section(clean, batch.strokes, voxel_mm) if self.steer else clean
+            return hold_section(clean, batch.strokes, voxel_mm)
 
         # drawn on the CPU, so that a seed means the same noise on every device
         noise = self.temperature * torch.randn((1, 1, *box.shape), generator=rng).to(self.device)
@@ -139,7 +151,7 @@ class Sketch2CTMasks:
             features, real = self.encode([text])
             words = features[0][real[0]].numpy()
             facts = np.concatenate(describe.read(text).vector(self.boxes.ranges[structure]))
-        return collate([condition_arrays(sketches, box, words, facts, self.boxes.code(structure))])
+        return collate([condition_arrays(sketches, box, words, facts, self.boxes.code(structure), self.shapes.get(structure))])
 
 
 def about(structure: str, condition: MaskCondition) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
+from ..conditioning import fusion
 from ..conditioning.fusion import Conditioner
 from ..conditioning.strokes import CHANNELS
 from .patches import PATCH, fold, unfold
@@ -15,11 +16,18 @@ from .size import Size
 
 BROADCAST = 8  # channels that carry the condition's summary to every voxel
 COORDINATES = 3
+EXPECTED = 2  # mean and standard deviation of the shape model
+PARTS = (*fusion.PARTS, "strokes")  # what the network can be built without
 
 
 @dataclass(frozen=True)
 class MaskNetworkSize(Size):
-    """Architecture of `MaskNetwork`, as a bundle's metadata holds it."""
+    """Architecture of `MaskNetwork`, as a bundle's metadata holds it. Raises ValueError for an unknown part in `without`.
+
+    `expected`: whether what the shape model expects is an input (see `masks.shape_model`).
+    `without` names parts that are left out, to measure what they give: those of `Conditioner`, and `strokes` (sketches enter as
+    drawings only, not at their place in the box).
+    """
 
     channels: tuple[int, ...]
     attention: tuple[bool, ...]
@@ -29,6 +37,13 @@ class MaskNetworkSize(Size):
     text_width: int
     facts: int
     structures: int
+    without: tuple[str, ...] = ()
+    expected: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the network has not."""
+        if unknown := [name for name in self.without if name not in PARTS]:
+            raise ValueError(f"the mask network has no part {unknown[0]!r} to leave out; its parts: {', '.join(PARTS)}")
 
 
 @dataclass
@@ -36,6 +51,7 @@ class ConditionBatch:
     """The condition of N boxes of equal shape. Absent sketches, text and facts are zeros with their flags off."""
 
     strokes: Tensor  # (N, CHANNELS, i, j, k)
+    expected: Tensor  # (N, EXPECTED, i, j, k), zeros without a shape model
     drawings: Tensor  # (N, S, 2, P, P)
     poses: Tensor  # (N, S, POSE_SIZE)
     drawn: Tensor  # (N, S) bool
@@ -49,11 +65,6 @@ class ConditionBatch:
         """A copy on a device."""
         return ConditionBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
-    def unconditional(self) -> ConditionBatch:
-        """The same boxes and structures with neither sketch nor text: the other end of classifier-free guidance."""
-        zeros = {name: torch.zeros_like(getattr(self, name)) for name in ("strokes", "drawn", "spoken", "facts")}
-        return replace(self, **zeros)
-
 
 class MaskNetwork(nn.Module):
     """MONAI's diffusion UNet on 2 x 2 x 2 patches of the box, with cross-attention to the fused sketch and text."""
@@ -61,12 +72,12 @@ class MaskNetwork(nn.Module):
     def __init__(self, size: MaskNetworkSize) -> None:
         super().__init__()
         self.size = size
-        self.condition = Conditioner(size.width, size.text_width, size.facts, size.structures)
+        self.condition = Conditioner(size.width, size.text_width, size.facts, size.structures, without=size.without)
         self.broadcast = nn.Linear(size.width, BROADCAST)
         patch = PATCH**3
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=patch * (1 + CHANNELS) + BROADCAST + COORDINATES,
+            in_channels=patch * (1 + CHANNELS + EXPECTED * size.expected) + BROADCAST + COORDINATES,
             out_channels=patch,
             channels=size.channels,
             attention_levels=size.attention,
@@ -82,9 +93,11 @@ class MaskNetwork(nn.Module):
         """Clean signed distance (N, 1, i, j, k) in units of `TRUNCATION_MM`; `noisy` likewise, `time` (N,) in 0..1000."""
         c = condition
         context, summary = self.condition(c.drawings, c.poses, c.drawn, c.text, c.spoken, c.facts, c.structure, c.spacing)
-        x = fold(torch.cat([noisy, c.strokes], dim=1))
+        strokes = torch.zeros_like(c.strokes) if "strokes" in self.size.without else c.strokes
+        x = fold(torch.cat([noisy, strokes], dim=1))
         said = self.broadcast(summary)[..., None, None, None].expand(-1, -1, *x.shape[2:])
-        x = torch.cat([x, said, _coordinates(x.shape[2:], c.spacing)], dim=1)
+        expected = [fold(c.expected)] if self.size.expected else []
+        x = torch.cat([x, said, _coordinates(x.shape[2:], c.spacing), *expected], dim=1)
         return unfold(self.unet(x, timesteps=time, context=context))
 
 

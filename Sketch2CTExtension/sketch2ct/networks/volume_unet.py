@@ -12,12 +12,16 @@ from .autoencoder import DOWN
 from .patches import PATCH, fold, unfold
 from .size import Size
 
-LABEL_CODES = 48  # channels of the encoded label map
+LABEL_CODES = 24  # channels of the label map's code in every cell of the latent
+GATHERED = 96  # channels of the same in every patch
+FEATURES = 12  # channels that the patches hand down to their cells
+
+Codes = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class VolumeNetworkSize(Size):
-    """Architecture of `VolumeNetwork`, as a bundle's metadata holds it."""
+    """Architecture of `VolumeNetwork`, as a bundle's metadata holds it; `detail` is the width of the layers on single cells."""
 
     channels: tuple[int, ...]
     attention: tuple[bool, ...]
@@ -25,28 +29,31 @@ class VolumeNetworkSize(Size):
     head: int
     latent: int
     labels: int
+    detail: int
 
 
 class VolumeNetwork(nn.Module):
-    """MONAI's diffusion UNet on 2 x 2 x 2 patches of the latent.
+    """MONAI's diffusion UNet on 2 x 2 x 2 patches of the latent, then a few convolutions on its single cells.
 
-    The label map (one channel a structure, zeros where it is not given) enters through a learned, strided encoder, the atlas (mean
-    latent and its certainty, zeros where there is none) as it is; both are concatenated to the noisy latent.
+    The label map (one channel a structure, zeros where it is not given) is encoded by a learned, strided convolution; the atlas (mean
+    latent and its certainty, zeros where there is none) enters the patches as it is. The patches see far at little cost; the cells see
+    the labels and the noisy latent at full resolution, which the few channels of a patch cannot carry.
+
+    The output is mixed with the noisy latent as the preconditioning of Karras et al. (2022) does for noise and data of unit variance, on
+    the straight path x_t = (1 - t) x_0 + t e: with s = (1 - t)^2 + t^2, x_0 = (1 - t) / s x_t + t / sqrt(s) F(x_t), so that near the data
+    the network only has to say what is left of the noise.
     """
 
     def __init__(self, size: VolumeNetworkSize) -> None:
         super().__init__()
         self.size = size
         patch = PATCH**3
-        self.encode_labels = nn.Sequential(
-            nn.Conv3d(size.labels, LABEL_CODES, DOWN, stride=DOWN),
-            nn.SiLU(),
-            nn.Conv3d(LABEL_CODES, LABEL_CODES, PATCH, stride=PATCH),
-        )
+        self.encode_labels = nn.Sequential(nn.Conv3d(size.labels, LABEL_CODES, DOWN, stride=DOWN), nn.SiLU())
+        self.gather_labels = nn.Conv3d(patch * LABEL_CODES, GATHERED, 1)
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=patch * (2 * size.latent + 1) + LABEL_CODES,
-            out_channels=patch * size.latent,
+            in_channels=patch * (2 * size.latent + 1) + GATHERED,
+            out_channels=patch * FEATURES,
             channels=size.channels,
             attention_levels=size.attention,
             num_res_blocks=size.blocks,
@@ -55,14 +62,29 @@ class VolumeNetwork(nn.Module):
             with_conditioning=False,
             use_flash_attention=True,
         )
+        self.refine = nn.Sequential(
+            nn.Conv3d(FEATURES + size.latent + LABEL_CODES + 1, size.detail, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv3d(size.detail, size.detail, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv3d(size.detail, size.latent, 3, padding=1),
+        )
 
-    def codes(self, labels: Tensor, atlas: Tensor) -> Tensor:
-        """Labels (N, labels, 4i, 4j, 4k) in 0..1 and atlas (N, latent + 1, i, j, k), encoded for `denoise`."""
-        return torch.cat([fold(atlas), self.encode_labels(labels)], dim=1)
+    def codes(self, labels: Tensor, atlas: Tensor) -> Codes:
+        """Labels (N, labels, 4i, 4j, 4k) in 0..1 and atlas (N, latent + 1, i, j, k), encoded for `denoise`: by patches and by cells."""
+        cells = self.encode_labels(labels)
+        return torch.cat([fold(atlas), self.gather_labels(fold(cells))], dim=1), cells
 
-    def denoise(self, noisy: Tensor, time: Tensor, codes: Tensor) -> Tensor:
+    def denoise(self, noisy: Tensor, time: Tensor, codes: Codes) -> Tensor:
         """Clean latent (N, latent, i, j, k) from a noisy one, `time` (N,) in 0..1000, and what `codes` gave."""
-        return unfold(self.unet(torch.cat([fold(noisy), codes], dim=1), timesteps=time))
+        patches, cells = codes
+        t = (time / 1000).view(-1, 1, 1, 1, 1)
+        size = ((1 - t) ** 2 + t**2).sqrt()
+        scaled = noisy / size
+        features = unfold(self.unet(torch.cat([fold(scaled), patches], dim=1), timesteps=time))
+        far = t.expand(-1, 1, *noisy.shape[2:]).to(features.dtype)
+        made = self.refine(torch.cat([features, scaled.to(features.dtype), cells, far], dim=1))
+        return (1 - t) / size * scaled + t / size * made
 
     def forward(self, noisy: Tensor, time: Tensor, labels: Tensor, atlas: Tensor) -> Tensor:
         """`denoise` with labels and atlas not yet encoded."""

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from ..data.scans import Scan
 from ..errors import BadRequest
 from ..modality import CT, Modality
 from ..networks.autoencoder import HU_SCALE, AutoencoderSize, CTAutoencoder
-from .loop import Stage
+from .loop import Endless, Stage
 
 
 def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> Any:
@@ -24,7 +23,7 @@ def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.rand
     return (..., *(slice(a, a + s) for a, s in zip(starts, size, strict=True)))
 
 
-class CropBatches(IterableDataset):
+class CropBatches(Endless):
     """Endless batches of HU and known voxels, each (N, 1, c, c, c) float32."""
 
     def __init__(self, scans: list[Scan], settings: dict[str, Any], seed: int, modality: Modality = CT) -> None:
@@ -36,7 +35,7 @@ class CropBatches(IterableDataset):
         self.settings, self.seed, self.modality = settings, seed, modality
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
+        rng = self.rng()
         size = (self.settings["crop"],) * 3
         while True:
             hu: list[np.ndarray] = []

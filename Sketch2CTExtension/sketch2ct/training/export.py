@@ -1,4 +1,4 @@
-"""Trained stages -> a bundle: weights as fp16, metadata, model card with the measured figures, licence, checksums."""
+"""Trained stages -> a bundle: packed weights, metadata, model card with the measured figures, licence, checksums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
     stages = {}
     for stage in ("mask", "autoencoder", "volume"):
         record = json.loads((out / stage / "recipe.json").read_text())
-        stages[stage] = {key: record[key] for key in ("minutes", "device", "torch")}
+        stages[stage] = {key: record[key] for key in ("minutes", "device", "torch", "init") if key in record}
     sampling = settings["sampling"]
     metadata = {
         "name": name,
@@ -71,6 +71,8 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
         "atlas": load_file(out / "volume" / "atlas.safetensors"),
         "decoder": autoencoder.decoder_state(),
     }
+    if (out / "mask" / "shapes.safetensors").is_file():
+        weights["shapes"] = load_file(out / "mask" / "shapes.safetensors")
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
     figures = _tables(report) if report else "Not measured yet."
     licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")

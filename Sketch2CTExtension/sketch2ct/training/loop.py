@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 WARM_UP = 0.03  # of the budget
 DECAY = 0.4  # of the budget, at its end: linear to zero
@@ -22,6 +24,20 @@ DECAY = 0.4  # of the budget, at its end: linear to zero
 def rate(progress: float, decay: float = DECAY, peak: float = 1.0) -> float:
     """Share of the learning rate at a progress of 0..1: a trapezoid of height `peak`, so that any budget ends annealed."""
     return peak * max(0.002, min(1.0, progress / WARM_UP, (1 - progress) / decay))
+
+
+class Endless(IterableDataset):
+    """Endless random batches. Every pass over it (an epoch of the loop) and every leg of a training that is resumed draws others."""
+
+    seed = 0
+    leg = 0  # `fit` counts them
+    _passes = 0
+
+    def rng(self) -> np.random.Generator:
+        """The generator of one pass, for the head of `__iter__`; each worker has its own."""
+        info = get_worker_info()
+        self._passes += 1  # a worker that persists keeps its copy of this
+        return np.random.default_rng([self.seed, self.leg, self._passes, info.id if info else 0])
 
 
 class Average:
@@ -106,11 +122,15 @@ class _Budget(Callback):
         print(f"step {trainer.global_step}  {100 * stage.progress():.0f} %  {figures}", flush=True)
 
 
-def fit(stage: Stage, batches: IterableDataset, out: Path, *, resume: bool, device: str, seed: int) -> Path:
+def fit(stage: Stage, batches: Endless, out: Path, *, resume: bool, device: str, seed: int) -> Path:
     """Train a stage until its budget is spent; the path of its averaged weights, `weights.safetensors`."""
-    pl.seed_everything(seed, verbose=False)
     settings = stage.settings
     last = out / "last.ckpt"
+    if not resume:
+        for old in out.glob("*.ckpt"):  # else the new ones would get other names beside them
+            old.unlink()
+    batches.leg = len(list((out / "logs").glob("version_*"))) if resume else 0
+    pl.seed_everything(seed + batches.leg, verbose=False)
     checkpoint = ModelCheckpoint(dirpath=out, save_last=True, every_n_epochs=1, save_on_train_epoch_end=True)
     average = WeightAveraging(use_buffers=False, avg_fn=Average(settings.get("average", 0.999)))
     trainer = pl.Trainer(
@@ -134,5 +154,5 @@ def fit(stage: Stage, batches: IterableDataset, out: Path, *, resume: bool, devi
     once: DataLoader = DataLoader([0], batch_size=None)  # type: ignore[arg-type]
     trainer.fit(stage, loader, once, ckpt_path=str(last) if resume and last.is_file() else None)
     stage.save()  # training ends with the averaged weights in place
+    (out / "steps.json").write_text(json.dumps({"steps": trainer.global_step, "batch": settings.get("batch")}))
     return out / "weights.safetensors"
-

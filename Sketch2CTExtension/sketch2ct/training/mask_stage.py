@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import IterableDataset
 
 from .. import describe
 from ..conditioning.batch import collate, condition_arrays
 from ..data.shapes import Outline, Shape, Variant, sample
 from ..diffusion import flow
+from ..geometry import polyline_length
 from ..masks.boxes import TRUNCATION_MM, Boxes
+from ..masks.shape_model import ShapeModel
 from ..networks.mask_unet import ConditionBatch, MaskNetwork, MaskNetworkSize
-from ..request import Sketch
+from ..request import MIN_STROKE_MM, Sketch
 from ..sketching import broken, hand
-from .loop import Stage
+from .loop import Endless, Stage
 
 Words = dict[str, NDArray[np.float16]]  # sentence -> token features (T, 384)
 
@@ -50,7 +51,7 @@ def hand_drawn(outline: Outline, structure: str, rng: np.random.Generator) -> Sk
     strokes = [hand(np.asarray(line, dtype=np.float64), outline.plane, rng, strength) for line in outline.lines]
     if rng.random() < 0.1:
         strokes = [piece for stroke in strokes for piece in broken(stroke, rng, int(rng.integers(2, 4)))]
-    strokes = [s for s in strokes if len(s) >= 3]
+    strokes = [s for s in strokes if len(s) >= 3 and polyline_length(s) >= MIN_STROKE_MM]
     return Sketch(structure, outline.plane, strokes, True, outline.meaning) if strokes else None
 
 
@@ -66,33 +67,68 @@ def choose_sketches(variant: Variant, rng: np.random.Generator) -> list[Sketch]:
     return [s for s in drawn if s is not None]
 
 
-def make_example(shape: Shape, variant: Variant, boxes: Boxes, words: Words, rng: np.random.Generator, drops: Drops) -> Example:
+def make_example(
+    shape: Shape,
+    variant: Variant,
+    boxes: Boxes,
+    words: Words,
+    rng: np.random.Generator,
+    drops: Drops,
+    models: dict[str, ShapeModel] | None = None,
+) -> Example:
     """One box with its condition: placed as it will be in use, moved a little."""
     sketches = [] if rng.random() < drops.sketch else choose_sketches(variant, rng)
-    middle = np.asarray(variant.facts.centroid_ras)
-    centre = boxes.centre(variant.structure, sketches) if sketches else middle
-    grid = boxes.grid(variant.structure, centre + rng.normal(0, 3.0, 3))
+    grid = boxes.grid(variant.structure, placed(variant, boxes, sketches, rng))
     target = np.clip(sample(shape.distance, shape.grid, grid, variant.transform) / TRUNCATION_MM, -1, 1)
     text = "" if rng.random() < drops.text else variant.texts[0 if rng.random() < 0.3 else int(rng.integers(1, len(variant.texts)))]
     facts = np.zeros(2 * len(describe.FACTS), np.float32)
     if text and rng.random() >= drops.facts:
         facts = np.concatenate(describe.read(text).vector(boxes.ranges[variant.structure]))
-    arrays = condition_arrays(sketches, grid, words[text] if text else np.zeros((0, 384), np.float16), facts, boxes.code(variant.structure))
+    said, model = words[text] if text else np.zeros((0, 384), np.float16), (models or {}).get(variant.structure)
+    arrays = condition_arrays(sketches, grid, said, facts, boxes.code(variant.structure), model)
     return Example(target[None].astype(np.float32), arrays)
 
 
-class MaskBatches(IterableDataset):
+def fit_shape_models(shapes: list[Shape], boxes: Boxes, seed: int) -> dict[str, ShapeModel]:
+    """The shape model of every structure, over all variants, each in the box that some sketches of it would place."""
+    rng, found = np.random.default_rng(seed), {}
+    for name in boxes.names:
+        distances, facts = [], []
+        for shape, variant in ((s, v) for s in shapes for v in s.variants if v.structure == name):
+            sketches = [] if rng.random() < Drops.sketch else choose_sketches(variant, rng)
+            grid = boxes.grid(name, placed(variant, boxes, sketches, rng))
+            distances.append(np.clip(sample(shape.distance, shape.grid, grid, variant.transform) / TRUNCATION_MM, -1, 1))
+            facts.append(describe.vector_of(variant.facts, boxes.ranges[name])[0])
+        if len(distances) > 1:
+            found[name] = ShapeModel.fit(np.stack(distances), np.stack(facts))
+    return found
+
+
+def placed(variant: Variant, boxes: Boxes, sketches: list[Sketch], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Where the box of an example lies (RAS mm): as it will in use, moved a little."""
+    centre = boxes.centre(variant.structure, sketches) if sketches else np.asarray(variant.facts.centroid_ras)
+    return centre + rng.normal(0, 3.0, 3)
+
+
+class MaskBatches(Endless):
     """Endless batches of (target, condition); a batch holds boxes of one shape."""
 
-    def __init__(self, shapes: list[Shape], boxes: Boxes, words: Words, settings: dict[str, Any], seed: int) -> None:
-        self.shapes, self.boxes, self.words, self.settings, self.seed = shapes, boxes, words, settings, seed
+    def __init__(
+        self,
+        shapes: list[Shape],
+        boxes: Boxes,
+        words: Words,
+        settings: dict[str, Any],
+        seed: int,
+        models: dict[str, ShapeModel] | None = None,
+    ) -> None:
+        self.shapes, self.boxes, self.words, self.settings, self.seed, self.models = shapes, boxes, words, settings, seed, models
         self.groups: dict[tuple, list[int]] = {}
         for n, shape in enumerate(shapes):
             self.groups.setdefault(boxes.shape_of(shape.structure), []).append(n)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ConditionBatch]]:
-        info = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31), info.id if info else 0])
+        rng = self.rng()
         torch.set_num_threads(1)
         keys = sorted(self.groups)
         weight = {s: self.settings["weights"].get(s, 1.0) for s in {shape.structure for shape in self.shapes}}
@@ -107,7 +143,7 @@ class MaskBatches(IterableDataset):
                 shape = self.shapes[n]
                 own = rng.random() < 0.35
                 variant = shape.variants[0 if own else int(rng.integers(len(shape.variants)))]
-                examples.append(make_example(shape, variant, self.boxes, self.words, rng, drops))
+                examples.append(make_example(shape, variant, self.boxes, self.words, rng, drops, self.models))
             yield torch.from_numpy(np.stack([e.target for e in examples])), collate([e.arrays for e in examples])
 
 

@@ -12,9 +12,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from .. import bundle as bundles
 from ..data.nnunet import Dataset
+from ..data.shapes import Shape
 from ..errors import BadRequest
 from ..masks.boxes import Boxes
+from ..masks.shape_model import ShapeModel, pack, unpack
 from ..modality import of
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
 from ..volumes.atlas import build
@@ -23,7 +26,7 @@ from .autoencoder_stage import AutoencoderStage, CropBatches, measure_latents
 from .curves import draw_curves
 from .export import export
 from .loop import fit
-from .mask_stage import Drops, MaskBatches, MaskStage, make_example
+from .mask_stage import Drops, MaskBatches, MaskStage, fit_shape_models, make_example
 from .sizes import mask_size, volume_size
 from .volume_stage import LatentBatches, VolumeStage, latent_scan
 
@@ -51,13 +54,20 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     report: Path | None = None,
+    init: str | None = None,
 ) -> None:
     """Train one stage or, with `stage` None, all of them in order and export. `minutes` is the time of this call for each stage.
+
+    The mask network starts from the weights of the installed bundle `init`, if named, else from random ones. The latents of two
+    autoencoders differ, so the other stages always start anew.
 
     `out` holds `cache/` (prepared data), one folder a stage with `weights.safetensors`, `last.ckpt` and `logs/`, and `bundle/`, whose
     model card quotes the evaluation in `report`.
     """
     settings = read_recipe(recipe)
+    if "segmenter" in settings:
+        told = f"The recipe '{recipe}' is that of the segmenter that judges CTs, not of a bundle."
+        raise BadRequest(told, "Use 'sketch2ct train-segmenter --data DATA --out OUT'.")
     if stage is not None and stage not in STAGES:
         raise BadRequest(f"Unknown stage '{stage}'.", f"Known: {', '.join(STAGES)}.")
     settings["seed"] = settings["seed"] if seed is None else seed
@@ -78,11 +88,26 @@ def train(
         record = folder / "recipe.json"
         before = json.loads(record.read_text())["minutes"] if resume and record.is_file() else 0.0
         facts = {"stage": name, "minutes": before + spent, "device": device, "torch": str(torch.__version__)}
+        begin = bundles.load(init) if init and name == "mask" else None
+        if begin is not None:
+            facts["init"] = begin.digest
         record.write_text(json.dumps({"recipe": settings, **facts}, indent=1))
-        run[name](settings, dataset, cache, folder, minutes=spent, resume=resume, device=device)
+        torch.manual_seed(settings["seed"])  # of the network's start; the loop seeds itself
+        more = {"begin": begin} if begin is not None else {}
+        run[name](settings, dataset, cache, folder, minutes=spent, resume=resume, device=device, **more)
 
 
-def _train_mask(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str) -> None:
+def _train_mask(
+    settings: dict[str, Any],
+    dataset: Dataset,
+    cache: Path,
+    out: Path,
+    *,
+    minutes: float,
+    resume: bool,
+    device: str,
+    begin: bundles.Bundle | None = None,
+) -> None:
     shapes = prepare.prepared_shapes(dataset, settings["train"], settings, cache, variants=settings["shapes"]["variants"])
     ranges = prepare.prepared_ranges(settings, cache)
     checks = prepare.prepared_shapes(dataset, settings["choose"], settings, cache, variants=1)
@@ -90,6 +115,7 @@ def _train_mask(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Pa
     (out / "boxes.json").write_text(json.dumps(boxes.to_dict()))
     words = prepare.prepared_words(shapes, settings["train"], cache)
     check_words = prepare.prepared_words(checks, settings["choose"], cache)
+    models = _shape_models(shapes, boxes, settings, out, resume=resume)
     rng = np.random.default_rng(settings["seed"])
     chosen: dict[str, list] = {}
     for shape in checks:
@@ -100,10 +126,35 @@ def _train_mask(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Pa
             own = shape.variants[0]
             own.outlines = [o for o in own.outlines if o.best]
             own.texts = [own.texts[0]] * 2
-            examples.append(make_example(shape, own, boxes, check_words, rng, Drops(0, 0, 0)))
+            examples.append(make_example(shape, own, boxes, check_words, rng, Drops(0, 0, 0), models))
     stage = MaskStage(settings["mask"], out, minutes, mask_size(settings), examples)
-    batches = MaskBatches(shapes, boxes, words, settings["mask"], settings["seed"])
+    if begin is not None:
+        try:
+            stage.net.load_state_dict(widened(begin.weights("mask"), stage.net.state_dict()))
+        except RuntimeError as error:
+            raise BadRequest(f"The mask network of bundle '{begin.name}' is not the recipe's.", "Start without --init.") from error
+    batches = MaskBatches(shapes, boxes, words, settings["mask"], settings["seed"], models)
     fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])
+
+
+def widened(weights: dict[str, torch.Tensor], like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights whose layers take more inputs in `like`, with zeros for those, so that the network begins as the narrower one."""
+    found = {}
+    for key, value in weights.items():
+        more = like[key].shape[1] - value.shape[1] if key in like and value.ndim > 1 else 0
+        found[key] = value if more <= 0 else torch.cat([value, value.new_zeros(value.shape[0], more, *value.shape[2:])], dim=1)
+    return found
+
+
+def _shape_models(shapes: list[Shape], boxes: Boxes, settings: dict[str, Any], out: Path, *, resume: bool) -> dict[str, ShapeModel]:
+    """The shape models of a recipe whose mask network takes them, from `out` when its training is resumed."""
+    path = out / "shapes.safetensors"
+    if not settings["mask"]["network"].get("expected"):
+        return {}
+    if not (resume and path.is_file()):
+        found = pack(fit_shape_models(shapes, boxes, settings["seed"]))
+        save_file({k: torch.from_numpy(v).half().contiguous() for k, v in found.items()}, path)
+    return unpack({k: v.float() for k, v in load_file(path).items()})  # as rounded as a bundle stores them
 
 
 def _train_autoencoder(

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from monai.losses import DiceLoss
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
+from .. import devices
 from ..data.nnunet import Dataset
 from ..data.scans import Scan, build_scans
 from ..errors import BadRequest
@@ -22,8 +22,9 @@ from ..evaluation.segmenter import SETTINGS, WEIGHTS, Segmenter
 from ..imaging import CTVolume
 from ..modality import Modality, of
 from ..networks.segmenter import SegmenterNetwork, SegmenterSize
+from ..results import writing
 from . import prepare
-from .loop import Stage, fit
+from .loop import Endless, Stage, fit
 from .run import read_recipe
 from .volume_stage import mirror_order
 
@@ -36,7 +37,7 @@ def only_known(scan: Scan, modality: Modality) -> np.ndarray:
     return np.where(scan.known, scan.hu, modality.outside).astype(np.float32)
 
 
-class SegmentBatches(IterableDataset):
+class SegmentBatches(Endless):
     """Endless batches of HU (N, 1, c, c, c), labels 0..1 and their weights (N, structures, c, c, c), float32.
 
     A structure that a scan was not contoured for, and a voxel that was never stored, have weight 0.
@@ -51,7 +52,7 @@ class SegmentBatches(IterableDataset):
         self.inside = [[np.argwhere((c > 127) & s.known) for c in s.labels[: self.count]] for s in self.scans]
 
     def __iter__(self) -> Iterator[Batch]:
-        rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
+        rng = self.rng()
         while True:
             crops = [self.crop(int(rng.integers(len(self.scans))), rng) for _ in range(self.settings["batch"])]
             yield tuple(torch.from_numpy(np.stack(part)) for part in zip(*crops, strict=True))  # type: ignore[misc]
@@ -175,13 +176,14 @@ def train_segmenter(
     """Train a segmenter on the real training cases of a data set, with the structures and the spacing of a bundle's metadata.
 
     `out` gets `cache/`, `logs/`, checkpoints, `segmenter.json` and `weights.safetensors`; the folder is what `Segmenter.load` takes.
-    Raises BadRequest.
+    Raises BadRequest or WriteFailed.
     """
+    devices.choose(device)  # a wrong one is refused before anything is read
     settings = segmenter_settings(recipe, metadata, minutes=minutes, steps=steps, seed=seed)
     dataset, cache = Dataset(Path(data)), Path(out) / "cache"
     if dataset.modality != of(metadata):
         raise BadRequest(f"The bundle makes {of(metadata).name}, and {data} holds {dataset.modality.name}.", "Name a data set that fits.")
-    cache.mkdir(parents=True, exist_ok=True)
+    _claim(cache, {"data": dataset.root.name, **{key: settings[key] for key in ("train", "structures", "spacing")}})
     scans = prepare.prepared_scans(dataset, settings["train"], settings, cache)
     checks = []
     if settings["choose"] in dataset.splits():
@@ -189,6 +191,16 @@ def train_segmenter(
         checks = build_scans(dataset, chosen, tuple(settings["structures"]), tuple(settings["spacing"]))
     about = {"data": dataset.root.name, "split": settings["train"], "cases": len(scans), "kind": "real"}
     return fit_segmenter(scans, checks, settings, out, about, resume=resume, device=device)
+
+
+def _claim(cache: Path, key: dict[str, Any]) -> None:
+    """Make the folder of prepared scans, for scans of this key only. Raises BadRequest or WriteFailed."""
+    mark, text = cache / "made.json", json.dumps(key)
+    if mark.is_file() and mark.read_text(encoding="utf-8") != text:
+        raise BadRequest(f"{cache.parent} holds scans of other cases, structures or voxels.", "Name another folder for this segmenter.")
+    with writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        mark.write_text(text, encoding="utf-8")
 
 
 def fit_segmenter(

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from ..anatomy import vocabulary
 from ..data.scans import Scan
@@ -22,7 +21,7 @@ from ..networks.autoencoder import DOWN, CTAutoencoder
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
 from ..volumes.atlas import Atlas
 from .autoencoder_stage import encode_scan
-from .loop import Stage
+from .loop import Endless, Stage
 
 
 @dataclass
@@ -91,7 +90,7 @@ def mirror_order(names: tuple[str, ...]) -> list[int]:
 Window = tuple[Tensor, Tensor, Tensor, Tensor]  # latent, labels, atlas, known
 
 
-class LatentBatches(IterableDataset):
+class LatentBatches(Endless):
     """Endless batches of latent (N, C, i, j, k), labels (N, L, 4i, 4j, 4k), atlas (N, C + 1, i, j, k), known cells (N, 1, i, j, k)."""
 
     def __init__(
@@ -101,7 +100,7 @@ class LatentBatches(IterableDataset):
         self.settings, self.seed = settings, seed
 
     def __iter__(self) -> Iterator[Window]:
-        rng = np.random.default_rng([self.seed, int(torch.initial_seed() % 2**31)])
+        rng = self.rng()
         torch.set_num_threads(1)
         while True:
             picks = [self.scans[int(rng.integers(len(self.scans)))] for _ in range(self.settings["batch"])]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from ..imaging import CTVolume, LabelVolume, resample
 from ..modality import CT, Modality, of
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
 from ..networks.patches import PATCH
+from ..networks.volume_patches import PatchVolumeNetwork, PatchVolumeNetworkSize
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
 from .atlas import Atlas
 
@@ -30,7 +33,7 @@ class Sketch2CTVolumes:
 
     def __init__(
         self,
-        net: VolumeNetwork,
+        net: VolumeNetwork | PatchVolumeNetwork,
         autoencoder: CTAutoencoder,
         atlas: Atlas,
         names: tuple[str, ...],
@@ -51,7 +54,12 @@ class Sketch2CTVolumes:
         """The generator that a bundle holds; only training needs the encoder half of the autoencoder. Raises BundleCorrupt."""
         with reading(bundle, "volumes/sketch2ct"):
             own = bundle.metadata["volume"]
-            net = VolumeNetwork(VolumeNetworkSize.from_dict(own["network"]))
+            network: dict = own["network"]
+            net: VolumeNetwork | PatchVolumeNetwork
+            if "detail" in network:
+                net = VolumeNetwork(VolumeNetworkSize.from_dict(network))
+            else:
+                net = PatchVolumeNetwork(PatchVolumeNetworkSize.from_dict(network))
             net.load_state_dict(bundle.weights("volume"))
             autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
             autoencoder.load_decoder(bundle.weights("decoder"))
@@ -74,7 +82,7 @@ class Sketch2CTVolumes:
         noise = self.temperature * torch.randn(shape, generator=rng).to(self.device)
         with torch.inference_mode():
             # labels and atlas never change, so they are encoded once
-            codes = self.net.codes(given, usual)
+            codes: Any = self.net.codes(given, usual)
             latent = flow.sample(
                 lambda x, t: self.net.denoise(x, t, codes), noise, steps or self.steps, lambda n, of: progress("volume", n, of + 1)
             )
