@@ -175,3 +175,11 @@ def test_named_weights_give_features_of_the_middle_slices(weights):
 def test_other_weights_are_refused(weights, name, message):
     with pytest.raises(BadRequest, match=message):
         radimagenet.RadImageNetFeatures(weights / name, torch.device("cpu"))
+
+
+def test_a_ratio_of_few_patients_survives_zeros_below_the_line():
+    """One of three patients has none below the line: some resamples hold only that one."""
+    found = paired.ratio([1.0, 2.0, 3.0], [0.0, 4.0, 8.0], seed=0)
+    assert found["mean"] == 0.5 and found["n"] == 3
+    low, high = found["ci95"]
+    assert 0 < low <= 0.5 <= high < np.inf

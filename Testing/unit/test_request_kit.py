@@ -71,7 +71,7 @@ class Moulder:
 
 
 def test_parts_are_named_in_any_order_and_bring_what_they_need():
-    assert parts.chosen(None) == ("masks", "probes", "ct", "plausibility", "neighbours")
+    assert parts.chosen(None) == ("masks", "probes", "ct", "realism", "plausibility", "neighbours")
     assert parts.chosen("diversity, CT") == ("ct", "diversity")
     assert parts.chosen("conditions") == ("masks", "conditions")
     assert parts.chosen("ct,all") == parts.PARTS

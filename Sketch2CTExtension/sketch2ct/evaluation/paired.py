@@ -70,8 +70,9 @@ def ratio(top: ArrayLike, bottom: ArrayLike, seed: int = 0) -> dict[str, Any]:
     if not a.size or not _mean(b):
         return metrics.summary([])
     picks = np.random.default_rng(seed).integers(len(a), size=(metrics.RESAMPLES, len(a)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = np.nanpercentile([_mean(a[pick]) / _mean(b[pick]) for pick in picks], [2.5, 97.5])
+    means = np.array([(_mean(a[pick]), _mean(b[pick])) for pick in picks])
+    means = means[means[:, 1] != 0]  # of few patients, a resample may hold only zeros below the line
+    low, high = np.nanpercentile(means[:, 0] / means[:, 1], [2.5, 97.5])
     return {"mean": round(_mean(a) / _mean(b), 4), "ci95": [round(float(low), 4), round(float(high), 4)], "n": len(a)}
 
 
