@@ -2,8 +2,10 @@
 
 import base64
 import re
+import tempfile
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,7 +239,7 @@ def test_the_page_needs_nothing_but_itself_and_tells_nothing_of_the_machine(out)
     assert len(decoded) > 5
     assert not re.search(r"\b(?:https?|file|ftp):", re.sub(r"base64,[\w+/=]+", "", text))
     for own in (text, *decoded):
-        assert str(out) not in own and "/home/" not in own and "/root/" not in own
+        assert not [place for place in (out, Path.home(), Path(html.__file__).parent, Path(tempfile.gettempdir())) if f"{place}/" in own]
     for tag, about in Page(text).tags:
         assert tag not in ("link", "iframe", "object", "base")
         assert tag != "img" or about["src"].startswith("data:image/")
