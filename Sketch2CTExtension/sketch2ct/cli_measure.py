@@ -40,12 +40,13 @@ def evaluate(
         Path | None, typer.Option(help="ResNet-50 of RadImageNet, .safetensors, for the Fréchet distance; slow without a GPU.")
     ] = None,
     usefulness: Annotated[Path | None, typer.Option(help="Folder of 'usefulness' of the same bundle, to be quoted.")] = None,
+    ablation: Annotated[Path | None, typer.Option(help="Folder of 'ablate', to be quoted.")] = None,
 ) -> None:
     """Measure a bundle on cases it has not seen."""
     from .evaluation.run import evaluate as run
 
     own: dict[str, Any] = {"only": parts, "draws": draws, "ct_cases": ct_cases, "ct_samples": ct_samples}
-    own |= {"segmenter": segmenter, "fid_weights": fid_weights, "usefulness": usefulness}
+    own |= {"segmenter": segmenter, "fid_weights": fid_weights, "usefulness": usefulness, "ablation": ablation}
     run(bundle, data, images, labels, out, cases, device, seed, samples, hand, **own)
 
 

@@ -215,6 +215,14 @@ def test_the_table_has_a_row_a_variant_with_figures_differences_and_what_made_th
     assert len({len(row.split("|")) for row in text.splitlines() if row.startswith("|")}) == 2  # two whole tables
 
 
+def test_a_report_quotes_the_table_without_the_single_measurements(table, folder):
+    found = ablation_report.read_ablation(folder / "table")
+    assert [row["row"] for row in found["rows"]] == [row["row"] for row in table["rows"]]
+    assert all("measured" not in row and row["steering"]["on"]["dice_3d"]["n"] for row in found["rows"])
+    text = "\n".join(ablation_report.quoted(found))
+    assert found["command"] in text and all(row["title"] in text for row in found["rows"]) and ablation_report.quoted({}) == []
+
+
 def test_a_second_run_makes_nothing_again_and_gives_the_same_figures(table, folder, toy_root, monkeypatch):
     def never(*_, **__):
         raise AssertionError("made again")

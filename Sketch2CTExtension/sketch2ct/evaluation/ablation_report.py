@@ -18,9 +18,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors import BadRequest
 from . import metrics
 from .tables import cell, rows
 
+RESULT = "ablation.json"
 TITLES = {
     "full": "full model",
     "capsules": "without capsule attention (a plain convolutional encoder)",
@@ -92,10 +94,34 @@ def _row(row: dict[str, Any], reference: dict[str, Any] | None, names: list[str]
 def write(result: dict[str, Any], out: Path, seed: int) -> None:
     """`ablation.json` and `ablation.md` in a folder, each whole or not at all."""
     whole = summarise(result, seed)
-    for name, text in (("ablation.json", json.dumps(whole, indent=1) + "\n"), ("ablation.md", markdown(whole))):
+    for name, text in ((RESULT, json.dumps(whole, indent=1) + "\n"), ("ablation.md", markdown(whole))):
         partial = out / f"{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(out / name)
+
+
+def read_ablation(folder: Path) -> dict[str, Any]:
+    """The result of an earlier `ablate` without its single measurements, for a report to quote. Raises BadRequest."""
+    path = Path(folder) / RESULT
+    again = "Measure it with 'sketch2ct ablate'."
+    if not path.is_file():
+        raise BadRequest(f"{folder} holds no ablation ({RESULT}).", again)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        whole, own = found["complete"], [{key: value for key, value in row.items() if key != "measured"} for row in found["rows"]]
+        _table(own)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadRequest(f"{path} cannot be read: {error!r}.", again) from error
+    if not whole or not own:
+        raise BadRequest(f"{path} is not complete.", "Go on with 'sketch2ct ablate --resume'.")
+    return {**found, "rows": own}
+
+
+def quoted(result: dict[str, Any]) -> list[str]:
+    """The part of a report.md that quotes it; nothing where there is none."""
+    if not result:
+        return []
+    return ["", "## Ablations of the mask model", "", f"`{result['command']}`", "", *_table(result["rows"])]
 
 
 def markdown(result: dict[str, Any]) -> str:

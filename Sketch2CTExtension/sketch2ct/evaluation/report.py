@@ -3,7 +3,7 @@
 `report.json`. A figure is `{"mean", "ci95": [low, high], "n"}` over patients (probes: over draws; obedience: over pairs
 of texts; diversity.name_only and .patients: over structures); a part that was not asked for is `{}`.
 
-    cases, seed, samples, hand, parts, command, hardware, bundle (name, digest), left_out, figures (pictures)
+    cases, seed, samples, hand, parts, command, hardware, versions, bundle (name, digest), left_out, figures (pictures)
     seconds                       mask, ct, total, and `parts`: part -> seconds
     masks.<structure>.<metric>    dice_3d, dice_plane (sections of made and real mask), dice_sketch (section and filled sketch),
                                   surface_dice_3mm, hd95_mm, volume_error, components, retrieval_dice_3d, mean_shape_dice_3d; where
@@ -23,6 +23,7 @@ of texts; diversity.name_only and .patients: over structures); a part that was n
       .segmenter                  what it was trained on, its settings, sha256 of its weights
       .counts                     cases, training (scans compared with), training_held (by the data set), samples (CTs of one map), seed
     usefulness                    as `usefulness_run` documents its summary; `{}` unless a result was given
+    ablation                      as `ablation_report` documents it, without `measured`; `{}` unless a result was given
     conditions.<condition>        as `masks`, without baselines, and dice_3d_gain; the conditions stand at the head of `conditions`
     obedience                     share_followed; words and numbers, each with followed, side, moved, by_fact, by_structure
     plausibility.<structure>      volume, facts, position, beyond_sketch, components, volume_percentile, each generated and real;
@@ -42,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ct_tables, html, mask_tables, metrics
+from . import ablation_report, ct_tables, html, mask_tables, metrics
 from .case import METRICS, MaskRecord
 from .tables import cell, rows, spoken
 
@@ -145,6 +146,7 @@ def _markdown(report: dict[str, Any]) -> str:
         lines += ["", "## Probes", "", *_probe_table(report["probes"])]
     lines += mask_tables.sections(report)
     lines += ct_tables.sections(report)
+    lines += ablation_report.quoted(report.get("ablation", {}))
     pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
     return "\n".join([*lines, "", *pictures, ""])
 

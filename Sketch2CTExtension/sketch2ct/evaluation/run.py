@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from .. import bundle as bundles
 from .. import devices, masks, volumes
 from ..data.nnunet import Dataset
 from ..describe import Ranges
+from ..engine import versions
 from ..errors import BadRequest, BundleCorrupt
 from ..generation import MaskGenerator, VolumeGenerator
 from ..geometry import Grid
 from ..modality import of
 from ..results import writing
 from . import ct, ct_kit, figures, mask_parts, obedience, parts, report, stated
+from .ablation_report import read_ablation
 from .case import MaskRecord
 from .mask_parts import Measured, Run, say
 from .radimagenet import RadImageNetFeatures
@@ -34,11 +36,10 @@ SHEETS = 3  # CTs that are drawn
 
 @dataclass
 class Judges:
-    """What CTs are judged by: a trained segmenter, features of the Fréchet distance, and an earlier measurement; each may be missing."""
+    """What CTs are judged by: a trained segmenter, and features of the Fréchet distance; each may be missing."""
 
     segmenter: Segmenter | None = None
     features: FeatureSource | None = None
-    usefulness: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -60,6 +61,7 @@ def evaluate(
     segmenter: Path | None = None,
     fid_weights: Path | None = None,
     usefulness: Path | None = None,
+    ablation: Path | None = None,
     load_bundle: Callable[[str], bundles.Bundle] = bundles.load,
     load_masks: Callable[[str, bundles.Bundle, torch.device], MaskGenerator] = masks.load,
     load_volumes: Callable[[str, bundles.Bundle, torch.device], VolumeGenerator] = volumes.load,
@@ -70,7 +72,8 @@ def evaluate(
     the parts, with commas (see `parts`). `cases` takes the first so many only, `ct_cases` the same for the CTs, 0 for none; `samples`
     masks are made for each sketch, which is the exact outline or, with `hand`, wavers as `sketching.hand` does; `draws` of each
     probe and structure; `ct_samples` CTs of each label map. `segmenter` is a folder of `train-segmenter` that judges the CTs,
-    `fid_weights` a ResNet-50 for their Fréchet distance (see radimagenet), `usefulness` a folder whose result the report quotes.
+    `fid_weights` a ResNet-50 for their Fréchet distance (see radimagenet), `usefulness` and `ablation` folders whose
+    results the report quotes.
     Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
     """
     start = time.perf_counter()
@@ -78,7 +81,9 @@ def evaluate(
     chosen = load_bundle(bundle)
     run = _prepare(chosen, Dataset(Path(data)), images, labels, cases, seed, Path(out), hand, wanted)
     place = devices.choose(device)
-    judges = _judges(run, chosen, place, segmenter, fid_weights, usefulness)
+    judges = _judges(run, chosen, place, segmenter, fid_weights)
+    quoted = {"usefulness": read_usefulness(usefulness, chosen.digest) if usefulness else {}}
+    quoted["ablation"] = read_ablation(ablation) if ablation else {}
     with writing(run.out):
         (run.out / "figures").mkdir(parents=True, exist_ok=True)
     count = draws if draws is not None else (DRAWS if cases is None else min(DRAWS, max(2, cases)))
@@ -90,12 +95,13 @@ def evaluate(
     options = {"bundle": Path(bundle), "data": Path(data), "images": images, "labels": labels, "out": "OUT", "seed": seed, "device": device}
     options |= {"cases": cases, "samples": samples if samples != 1 else None, "parts": only, "hand": f"{hand:g}" if hand else None}
     options |= {"draws": draws, "ct-cases": ct_cases, "ct-samples": ct_samples if ct_samples != 2 else None, "segmenter": segmenter}
-    options |= {"fid-weights": fid_weights, "usefulness": usefulness}
+    options |= {"fid-weights": fid_weights, "usefulness": usefulness, "ablation": ablation}
     result = {
         **_figures(run, made, [f.record for f in cts], kit),
-        "usefulness": judges.usefulness,
+        **quoted,
         "seconds": _seconds(run, made.records, [f.record for f in cts], start),
         "hardware": stated.hardware(place),
+        "versions": versions(),
         "seed": seed,
         "samples": samples,
         "hand": hand,
@@ -165,9 +171,7 @@ def _prepare(
     return Run(dataset, dataset.cases(split)[:cases], data, structures, ranges, seed, out, hand, wanted)
 
 
-def _judges(
-    run: Run, chosen: bundles.Bundle, place: torch.device, segmenter: Path | None, fid_weights: Path | None, usefulness: Path | None
-) -> Judges:
+def _judges(run: Run, chosen: bundles.Bundle, place: torch.device, segmenter: Path | None, fid_weights: Path | None) -> Judges:
     """What was named on the command line, read and checked. Raises BadRequest."""
     if (segmenter or fid_weights) and "ct" not in run.parts:
         raise BadRequest("A segmenter and weights of the Fréchet distance judge CTs; the part ct is not asked for.", "Add it to --parts.")
@@ -177,8 +181,6 @@ def _judges(
         _check_segmenter(judges.segmenter, segmenter, run, chosen.name)
     if fid_weights:
         judges.features = RadImageNetFeatures(fid_weights, place)
-    if usefulness:
-        judges.usefulness = read_usefulness(usefulness, chosen.digest)
     return judges
 
 
