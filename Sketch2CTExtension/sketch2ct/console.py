@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,6 +19,14 @@ def run_progress() -> Iterator[Progress]:
     """Progress of one run: a bar on a terminal, else one line a stage. The first SIGINT or SIGTERM cancels it."""
     with _bar() if sys.stderr.isatty() else _lines() as progress, _cancelled_by_signals(progress):
         yield progress
+
+
+@contextmanager
+def run_cancel() -> Iterator[threading.Event]:
+    """The cancel button of a run that has a display of its own. The first SIGINT or SIGTERM presses it."""
+    progress = Progress()
+    with _cancelled_by_signals(progress):
+        yield progress.cancel
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .errors import BadRequest
 from .geometry import ORIENTATIONS
 from .imaging import LabelVolume, read_labels
 from .naming import names_beside
-from .request import MEANINGS, GenerationRequest
+from .request import MEANINGS, GenerationRequest, Sketch
 from .sketching import largest_section, sketch_of
 
 
@@ -39,14 +39,23 @@ def sentences(facts: Facts, structure: str, bundle_name: str, wordings: int = 0)
 
     Words of degree need the training ranges of an installed bundle; without them the one sentence gives numbers only.
     """
-    spoken = vocabulary()[resolve(structure)].spoken
-    known = _metadata(bundle_name).get("ranges", {}).get(resolve(structure))
-    if not known:
-        sides = f"{facts.extent_lr_mm:.0f} mm wide, {facts.extent_ap_mm:.0f} mm deep, {facts.extent_cc_mm:.0f} mm tall"
-        return [f"{spoken.capitalize()} of {facts.volume_ml:.3g} mL, {sides}."]
-    ranges = Ranges.from_dict(known)
+    spoken, ranges = vocabulary()[resolve(structure)].spoken, ranges_of(_metadata(bundle_name), structure)
+    if ranges is None:
+        return [numbers_alone(facts, spoken)]
     free = (describe(facts, spoken, ranges, np.random.default_rng(seed)) for seed in range(wordings))
     return [canonical(facts, spoken, ranges), *free]
+
+
+def numbers_alone(facts: Facts, spoken: str) -> str:
+    """Facts in words where no training ranges are known, so without degrees."""
+    sides = f"{facts.extent_lr_mm:.0f} mm wide, {facts.extent_ap_mm:.0f} mm deep, {facts.extent_cc_mm:.0f} mm tall"
+    return f"{spoken.capitalize()} of {facts.volume_ml:.3g} mL, {sides}."
+
+
+def ranges_of(metadata: dict[str, Any], structure: str) -> Ranges | None:
+    """The training ranges of a structure in a bundle's metadata, if they are there."""
+    known = metadata.get("ranges", {}).get(resolve(structure))
+    return Ranges.from_dict(known) if known else None
 
 
 def _metadata(bundle_name: str) -> dict[str, Any]:
@@ -77,12 +86,17 @@ def request_from_mask(
         raise BadRequest(f"Unknown meaning '{meaning}'.", f"Use one of: {', '.join(MEANINGS)}.")
     labels, name = read_named_labels(path), resolve(structure)
     facts = measured(labels, name)
-    mask = labels.mask(name)
-    section = largest_section(mask, labels.grid, (plane,) if plane else ORIENTATIONS)
-    try:
-        sketch = sketch_of(mask, labels.grid, name, section, meaning=meaning)
-    except ValueError as error:
-        raise BadRequest(f"The {name} is too small to be sketched.", "Choose another structure.") from error
+    sketch = sketch_from_mask(labels, name, plane=plane, meaning=meaning)
     strokes = [np.round(stroke, 2) for stroke in sketch.strokes]
     sketch = type(sketch)(name, sketch.plane, strokes, sketch.closed, sketch.meaning)
     return GenerationRequest([sketch], sentences(facts, name, bundle_name)[0], bundle=bundle_name)
+
+
+def sketch_from_mask(labels: LabelVolume, structure: str, *, plane: str | None = None, meaning: str = "cross_section") -> Sketch:
+    """The exact outline of a structure's largest section, along `plane` or over all three. Raises BadRequest when it is too small."""
+    mask = labels.mask(structure)
+    section = largest_section(mask, labels.grid, (plane,) if plane else ORIENTATIONS)
+    try:
+        return sketch_of(mask, labels.grid, structure, section, meaning=meaning)
+    except ValueError as error:
+        raise BadRequest(f"The {structure} is too small to be sketched.", "Choose another structure.") from error

@@ -6,36 +6,29 @@ the date) is in `manifest.json` alone.
 
 from __future__ import annotations
 
-import errno
 import glob
 import gzip
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .disk import created, process_lives, writing
 from .errors import BadRequest, WriteFailed
 from .geometry import Grid
 from .imaging import CTVolume, LabelVolume, write_nifti
 from .request import GenerationRequest
 
+__all__ = ["MANIFEST", "Result", "check_out", "staged", "write_image", "write_images", "write_manifest", "writing"]
+
 MANIFEST = "manifest.json"
+RESULT = (MANIFEST, f"sample-001/{MANIFEST}")  # what tells a result, or several samples, from a folder that must not be replaced
 _SLACK_BYTES = 2**20  # the JSON files, and room for the file system's own records
 _BYTES_PER_VOXEL = 6  # labels and CT, once plain and once (at worst just as large) compressed
-_REASONS = {
-    errno.ENOSPC: ("the disk is full", "Free some space, or choose another folder."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, or choose another folder."),
-    errno.EROFS: ("the file system is read-only", "Choose another folder."),
-    errno.EACCES: ("permission was denied", "Choose a folder that you may write to."),
-    errno.EPERM: ("permission was denied", "Choose a folder that you may write to."),
-    errno.EEXIST: ("a part of that path is a file", "Choose another folder."),
-    errno.ENOTDIR: ("a part of that path is a file", "Choose another folder."),
-}
 
 
 @dataclass
@@ -48,39 +41,29 @@ class Result:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a failure to write below `path` into WriteFailed, which says why."""
-    try:
-        yield
-    except OSError as error:
-        reason, hint = _REASONS.get(error.errno or 0, (error.strerror or str(error), "Choose another folder."))
-        raise WriteFailed(f"Cannot write to {path}: {reason}.", hint) from error
-
-
-@contextmanager
-def staged(out: Path, *, replace: bool = False, voxels: int = 0) -> Iterator[Path]:
+def staged(out: Path, *, replace: bool = False, voxels: int = 0, marks: tuple[str, ...] = RESULT) -> Iterator[Path]:
     """A hidden folder beside `out` to write into; it becomes `out` when the block ends well, and vanishes otherwise.
 
-    `voxels` is how many will be written: too little free disk space is refused first. Raises BadRequest when `out` is
-    taken, WriteFailed when it cannot be written.
+    `voxels` is how many will be written: too little free disk space is refused first. With `replace`, a folder that has one of
+    the files `marks` is replaced. Raises BadRequest when `out` is taken, WriteFailed when it cannot be written.
     """
-    with _partial(out, replace, voxels) as (partial, target):
+    with _partial(out, replace, voxels, marks) as (partial, target):
         yield partial
         with writing(target):
             _swap(partial, target)
 
 
-def check_out(out: Path, *, replace: bool = False, voxels: int = 0) -> None:
+def check_out(out: Path, *, replace: bool = False, voxels: int = 0, marks: tuple[str, ...] = RESULT) -> None:
     """Raises what `staged` would, at once; leaves nothing behind."""
-    with _partial(out, replace, voxels):
+    with _partial(out, replace, voxels, marks):
         return
 
 
 @contextmanager
-def _partial(out: Path, replace: bool, voxels: int) -> Iterator[tuple[Path, Path]]:
+def _partial(out: Path, replace: bool, voxels: int, marks: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
     """The hidden folder, and what `out` really is; parents that had to be made go again if nothing came of it."""
     out = Path(os.path.realpath(Path(out).expanduser()))
-    _check_free(out, replace)
+    _check_free(out, replace, marks)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     made = [parent for parent in out.parents if not parent.exists()]
     try:
@@ -101,23 +84,11 @@ def _sweep(out: Path) -> None:
     """Remove what killed processes left beside `out`; a folder of another living process stays."""
     for left in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
         number = left.name.rpartition("-")[2]
-        if number.isdecimal() and (int(number) == os.getpid() or not _alive(int(number))):
+        if number.isdecimal() and (int(number) == os.getpid() or not process_lives(int(number))):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(process: int) -> bool:
-    if os.name == "nt":
-        return True  # signal 0 would end the process there; what is left stays
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _check_free(out: Path, replace: bool) -> None:
+def _check_free(out: Path, replace: bool, marks: tuple[str, ...]) -> None:
     with writing(out):
         if not out.exists():
             return
@@ -126,7 +97,7 @@ def _check_free(out: Path, replace: bool) -> None:
         content = sorted(item.name for item in out.iterdir())
         if content and not replace:
             raise BadRequest(f"The folder {out} is not empty.", "Choose another one, or replace it with --replace.")
-        if content and not (out / MANIFEST).is_file() and not (out / "sample-001" / MANIFEST).is_file():
+        if content and not any((out / mark).is_file() for mark in marks):
             raise BadRequest(f"The folder {out} holds other things than a result ({content[0]}).", "Choose another.")
 
 
@@ -197,9 +168,3 @@ def write_image(path: Path, array: Any, grid: Grid) -> None:
 
 def _write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def created() -> str:
-    """The time now, UTC, ISO 8601; `SOURCE_DATE_EPOCH` (seconds since 1970) stands for it where it is set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(epoch) if epoch.isdecimal() else None))

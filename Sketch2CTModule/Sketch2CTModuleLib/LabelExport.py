@@ -55,10 +55,9 @@ class LabelExport:
         Raises BadRequest for segments that are none of the vocabulary.
         """
         segments = segmentation.GetSegmentation()
-        chosen = [name for name in segments.GetSegmentIDs() if only is None or name in only]
-        if not chosen:
+        found = {name: structure for name, structure in self.recognised(segmentation).items() if only is None or name in only}
+        if not found:
             raise BadRequest(f"'{segmentation.GetName()}' has no segments.", "Choose a segmentation that holds a structure.")
-        found = {name: self._structure(segments.GetSegment(name)) for name in chosen}
         unknown = [segments.GetSegment(name).GetName() for name, structure in found.items() if structure is None]
         if unknown:
             known = ", ".join(structure.display for structure in vocabulary().values() if not structure.derived)
@@ -67,6 +66,11 @@ class LabelExport:
                 f"Rename them, give them a terminology, or remove them. Known: {known}.",
             )
         return {name: structure for name, structure in found.items() if structure is not None}
+
+    def recognised(self, segmentation: Any) -> dict[str, str | None]:
+        """Segment ID -> structure, None for one that is none of the vocabulary, in the segmentation's order."""
+        segments = segmentation.GetSegmentation()
+        return {name: self._structure(segments.GetSegment(name)) for name in segments.GetSegmentIDs()}
 
     def _structure(self, segment: Any) -> str | None:
         coded = self._terminology.structureOf(segment)
@@ -88,7 +92,7 @@ def _merged(segmentation: Any, structures: dict[str, str], geometry: Any) -> tup
         toWorld = vtk.vtkGeneralTransform()
         segmentation.GetParentTransformNode().GetTransformToWorld(toWorld)
     for segment, structure in structures.items():
-        labels[_mask(source, segment, toWorld, geometry)] = order.index(structure) + 1
+        labels[segmentMask(source, segment, toWorld, geometry)] = order.index(structure) + 1
     return labels, {int(value): order[int(value) - 1] for value in np.unique(labels) if value}
 
 
@@ -104,7 +108,7 @@ def _withImages(segmentation: Any) -> Any:
     return copy
 
 
-def _mask(segmentation: Any, segment: str, toWorld: Any, geometry: Any) -> NDArray[np.bool_]:
+def segmentMask(segmentation: Any, segment: str, toWorld: Any, geometry: Any) -> NDArray[np.bool_]:
     """A segment's voxels (k, j, i) on a geometry; `toWorld` is the segmentation's parent transform or None."""
     image, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
     i, j, k = geometry.GetDimensions()

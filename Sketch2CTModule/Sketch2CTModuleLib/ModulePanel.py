@@ -13,6 +13,7 @@ from sketch2ct.request import GenerationRequest
 
 from .AdvancedPanel import AdvancedPanel
 from .Canvas import Canvas
+from .CohortPanel import CohortPanel
 from .DescribePanel import DescribePanel
 from .DrawPanel import DrawPanel
 from .EnvironmentPanel import EnvironmentPanel
@@ -46,6 +47,7 @@ class ModulePanel:
         self.advanced = AdvancedPanel(ui, self.generation, self._onBundle)
         self.generate = GeneratePanel(ui, self.book, self.generation, self.advanced.resultsFolder)
         self.review = ReviewPanel(ui, fitter, self.generate.generate)
+        self.cohort = CohortPanel(ui, fitter, self.views)
         self.environment = environment or EnvironmentPanel(ui)
         self.environment.devicesFound.connect(self.advanced.setDevices)
         self.environment.backendMustStop.connect(self.generation.backend.stop)
@@ -70,7 +72,7 @@ class ModulePanel:
             self._guiTag = parameters.connectParametersToGui(_namedWidgets(self._ui))
             node = parameters.parameterNode
             self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        for section in (self.draw, self.describe, self.generate, self.review, self.advanced):
+        for section in (self.draw, self.describe, self.generate, self.review, self.cohort, self.advanced):
             section.setParameters(parameters)
 
     def enter(self) -> None:
@@ -78,12 +80,14 @@ class ModulePanel:
         for shortcut in self._shortcuts:
             shortcut.enabled = True
         self._guides.setShown(True)
+        self.cohort.enter()
         self.environment.checkOnce()
 
     def leave(self) -> None:
         """The user goes to another module; a run goes on."""
         self.draw.leave()
         self._guides.setShown(False)
+        self.cohort.leave()
         for shortcut in self._shortcuts:
             shortcut.enabled = False
 
@@ -93,6 +97,7 @@ class ModulePanel:
         self._watch.release()
         self.describe.close()
         self.review.close()
+        self.cohort.close()
         self.environment.close()
         self.generation.close()
         self.pen.cleanup()

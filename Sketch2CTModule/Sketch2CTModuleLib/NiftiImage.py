@@ -20,6 +20,7 @@ from sketch2ct.geometry import Grid
 
 _HEADER = 348  # bytes; everything below is an offset into them, as NIfTI-1 defines it
 _DIM, _DATATYPE, _VOX_OFFSET, _SLOPE, _SFORM_CODE, _SFORM, _MAGIC = 40, 70, 108, 112, 254, 280, 344
+_PIXDIM, _UNITS, _MM = 76, 123, 2
 _TYPES = {2: "u1", 4: "i2", 512: "u2"}
 _HINT = "Generate the result again."
 
@@ -39,6 +40,23 @@ class NiftiImage:
             raise BadRequest(f"{path} is no NIfTI image.", _HINT)
         order = "<" if struct.unpack_from("<i", content)[0] == _HEADER else ">"
         return cls(_voxels(content, order, path), _grid(content, order, path))
+
+    def write(self, path: Path) -> None:
+        """As a `.nii.gz` that `read` gives back to the bit, but for the float32 of the grid. Raises OSError."""
+        header = bytearray(_HEADER + 4)
+        struct.pack_into("<i", header, 0, _HEADER)
+        struct.pack_into("<8h", header, _DIM, 3, *self.grid.shape, 1, 1, 1, 1)
+        kind = next(code for code, name in _TYPES.items() if np.dtype(name) == self.array.dtype)
+        struct.pack_into("<2h", header, _DATATYPE, kind, 8 * self.array.dtype.itemsize)
+        struct.pack_into("<8f", header, _PIXDIM, 1, *self.grid.spacing, 0, 0, 0, 0)
+        struct.pack_into("<3f", header, _VOX_OFFSET, len(header), 1, 0)
+        header[_UNITS] = _MM
+        struct.pack_into("<2h", header, _SFORM_CODE - 2, 0, 1)  # no qform: it could not hold every grid
+        struct.pack_into("<12f", header, _SFORM, *self.grid.affine[:3].ravel())
+        header[_MAGIC : _MAGIC + 4] = b"n+1\0"
+        voxels = np.asarray(self.array, self.array.dtype.newbyteorder("<")).tobytes(order="F")
+        with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=6, mtime=0) as packed:
+            packed.write(bytes(header) + voxels)
 
     def rightHanded(self) -> NiftiImage:
         """The same values at the same places, the last axis reversed if needed: surfaces of left-handed images are inside out."""

@@ -22,8 +22,8 @@ class SegmentationBuilder:
     def __init__(self, terminology: Terminology | None = None) -> None:
         self._terminology = terminology or Terminology()
 
-    def fill(self, node: slicer.vtkMRMLSegmentationNode, labels: NiftiImage, names: dict[int, str]) -> None:
-        """One segment per name (value -> structure) in the vocabulary's order, with closed surfaces.
+    def fill(self, node: slicer.vtkMRMLSegmentationNode, labels: NiftiImage, names: dict[int, str], *, surfaces: bool = True) -> None:
+        """One segment per name (value -> structure) in the vocabulary's order, by default with closed surfaces.
 
         A segment's ID is the structure's name. A structure without a voxel becomes an empty segment.
         """
@@ -41,7 +41,8 @@ class SegmentationBuilder:
             segment.SetLabelValue(value)
             segment.AddRepresentation(representation, image)  # one image for all: none of them overlap
             segmentation.AddSegment(segment, name)
-        node.CreateClosedSurfaceRepresentation()
+        if surfaces:
+            node.CreateClosedSurfaceRepresentation()
 
     def _segment(self, name: str) -> slicer.vtkSegment:
         structure, segment = vocabulary()[name], slicer.vtkSegment()

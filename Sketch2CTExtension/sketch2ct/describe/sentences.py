@@ -5,7 +5,7 @@ An `_Atom` says one fact; `_atoms` chooses which facts and how, and the forms at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
@@ -93,11 +93,25 @@ def describe(
     return write(facts, structure_name, ranges, rng, style=style, keep=keep).text
 
 
-def write(facts: Facts, structure_name: str, ranges: Ranges, rng: Rng, *, style: Style = "mixed", keep: float = 0.6) -> Written:
-    """A random description and what it says. `keep` (0..1) is about the part of the facts that is mentioned."""
+def write(
+    facts: Facts,
+    structure_name: str,
+    ranges: Ranges,
+    rng: Rng,
+    *,
+    style: Style = "mixed",
+    keep: float = 0.6,
+    only: Collection[str] | None = None,
+) -> Written:
+    """A random description and what it says. `keep` (0..1) is about the part of the facts that is mentioned, `only` limits which may be.
+
+    `only` must not be empty when it is given.
+    """
     if style not in ("numeric", "qualitative", "mixed"):
         raise ValueError(f"A style is 'numeric', 'qualitative' or 'mixed', not {style!r}.")
     atoms = _atoms(facts, ranges, rng, style, keep)
+    if only is not None:
+        atoms = [atom for atom in atoms if atom.fact in only] or [_any_atom(facts, ranges, rng, _pick(rng, sorted(only)))]
     atoms = [atoms[index] for index in rng.permutation(len(atoms))]
     form = _pick(rng, (_telegraphic, _labelled, _one_sentence, _one_sentence, _sentences, _sentences))
     text = form(structure_name, atoms, rng)
@@ -160,6 +174,13 @@ def _atoms(facts: Facts, ranges: Ranges, rng: Rng, style: Style, keep: float) ->
     if style == "numeric" or (style == "mixed" and rng.random() < 0.5):
         return [_number_atom("volume_ml", facts.volume_ml, rng)]
     return [_word_atom("volume_ml", band(ranges.percentile("volume_ml", facts.volume_ml)), rng)]
+
+
+def _any_atom(facts: Facts, ranges: Ranges, rng: Rng, fact: str) -> _Atom:
+    """A fact as a number where it has a unit, else as a word."""
+    if fact in _PHRASES:
+        return _number_atom(fact, getattr(facts, fact), rng)
+    return _word_atom(fact, band(ranges.percentile(fact, getattr(facts, fact))), rng)
 
 
 def _number_atom(fact: str, value: float, rng: Rng) -> _Atom:

@@ -1,1 +1,4 @@
-"""Results in other programs' formats: 3D Slicer scenes, nnU-Net, MONAI data lists, DICOM."""
+"""Results in other programs' formats: Slicer scenes (`scene`); cohorts as data sets (`run`): nnU-Net, MONAI, DICOM, TotalSegmentator.
+
+A format of data sets is one module with a function `write` (`writing.Writer`). None imports torch; DICOM alone needs more packages.
+"""
