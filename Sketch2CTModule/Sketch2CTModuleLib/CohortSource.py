@@ -99,7 +99,7 @@ class CohortSource:
             raise BadRequest(_("Choose a segmentation."))
         made = bundleMetadata(parameters.bundle).get("structures", [])
         found = self._export.recognised(segmentation)
-        known = {name: structure for name, structure in found.items() if structure in made}
+        known = {name: structure for name, structure in found.items() if structure is not None and structure in made}
         left = [segmentation.GetSegmentation().GetSegment(name).GetName() for name in found if name not in known]
         if not known:
             names = ", ".join(left) or _("none")
@@ -113,7 +113,7 @@ class CohortSource:
         if not (path / "dataset.json").is_file() or not (path / "labelsTr").is_dir():
             raise BadRequest(_("{path} has no dataset.json, or no labelsTr.").format(path=path), _("Choose a folder in nnU-Net layout."))
         masks = sum(1 for _item in (path / "labelsTr").glob("*.nii.gz"))
-        return _("{n} cases, one structure after the other").format(n=masks)
+        return _("Cases in it: {n}. Each structure of each becomes a case in turn.").format(n=masks)
 
 
 def checkFree(folder: Path) -> None:
@@ -121,7 +121,9 @@ def checkFree(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise BadRequest(_("{folder} is a file.").format(folder=folder), _("Choose another folder."))
     if (folder / COHORT).exists():
-        raise BadRequest(_("{folder} holds a cohort already.").format(folder=folder), _("Open it and press Go on, or choose another folder."))
+        raise BadRequest(
+            _("{folder} holds a cohort already.").format(folder=folder), _("Open it to make its missing cases, or choose another folder.")
+        )
     if folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
         raise BadRequest(_("{folder} is not empty.").format(folder=folder), _("Choose another folder."))
 

@@ -175,10 +175,13 @@ class GeneratePanel:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them, for example `45 s`, `3 min`."""
+    """Seconds as a person says them, for example `45 s`, `3 min`, `2 h 10 min`."""
     if seconds < 90:
         return _("{n} s").format(n=max(1, round(seconds)))
-    return _("{n} min").format(n=round(seconds / 60))
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return _("{n} min").format(n=minutes)
+    return _("{h} h {n} min").format(h=minutes // 60, n=minutes % 60)
 
 
 def _stageName(stage: str) -> str:

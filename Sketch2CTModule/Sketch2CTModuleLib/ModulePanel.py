@@ -13,6 +13,8 @@ from sketch2ct.request import GenerationRequest
 
 from .AdvancedPanel import AdvancedPanel
 from .Canvas import Canvas
+from .CohortExportPanel import CohortExportPanel
+from .CohortMakePanel import CohortMakePanel
 from .CohortPanel import CohortPanel
 from .DescribePanel import DescribePanel
 from .DrawPanel import DrawPanel
@@ -48,6 +50,9 @@ class ModulePanel:
         self.generate = GeneratePanel(ui, self.book, self.generation, self.advanced.resultsFolder)
         self.review = ReviewPanel(ui, fitter, self.generate.generate)
         self.cohort = CohortPanel(ui, fitter, self.views)
+        self.cohortMake = CohortMakePanel(ui, self.book, self.cohort, lambda: ui.resultsPath.currentPath.strip(), lambda: self.review.run)
+        self.cohortExport = CohortExportPanel(ui, self.cohort)
+        self.cohortMake.started.connect(self._onCohortRun)
         self.environment = environment or EnvironmentPanel(ui)
         self.environment.devicesFound.connect(self.advanced.setDevices)
         self.environment.backendMustStop.connect(self.generation.backend.stop)
@@ -72,7 +77,7 @@ class ModulePanel:
             self._guiTag = parameters.connectParametersToGui(_namedWidgets(self._ui))
             node = parameters.parameterNode
             self._observed = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        for section in (self.draw, self.describe, self.generate, self.review, self.cohort, self.advanced):
+        for section in (self.draw, self.describe, self.generate, self.review, self.cohort, self.cohortMake, self.advanced):
             section.setParameters(parameters)
 
     def enter(self) -> None:
@@ -97,6 +102,8 @@ class ModulePanel:
         self._watch.release()
         self.describe.close()
         self.review.close()
+        self.cohortMake.close()
+        self.cohortExport.close()
         self.cohort.close()
         self.environment.close()
         self.generation.close()
@@ -123,15 +130,19 @@ class ModulePanel:
             shortcut.enabled = mode != "off"
 
     def _onParameters(self, *_unused: Any) -> None:
-        for section in (self.draw, self.describe, self.generate, self.advanced):
+        for section in (self.draw, self.describe, self.generate, self.cohortMake, self.advanced):
             section.update()
 
     def _onBundle(self) -> None:
         self.draw.setParameters(self.parameters)
 
     def _onStroke(self, *_unused: Any) -> None:
-        if self.environment.isReady:
+        if self.environment.isReady and not self.cohortMake.isRunning:  # one model in the memory is enough
             self.generation.warmUp()
+
+    def _onCohortRun(self) -> None:
+        if not self.generation.busy:
+            self.generation.backend.stop()
 
     def _onFinished(self, run: Any) -> None:
         self.draw.hideGuide()
