@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from . import __version__, bundle, devices, framing, masks, results, volumes
+from .anatomy import vocabulary
 from .errors import OutOfMemory, Sketch2CTError
 from .generation import MaskCondition, MaskGenerator, Progress, VolumeGenerator
 from .imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume
@@ -63,7 +64,7 @@ class Engine:
                 share("write", 0, 1)
                 with meter.stage("write"):
                     request_bytes = results.write_images(folder / name, result)
-                judged = plan.structures or tuple(name for name in result.labels.names.values() if result.labels.has(name))
+                judged = plan.structures or _contoured(result.labels)
                 quality = readout(result.labels, result.ct, single, chosen.metadata, made=judged)
                 facts = _provenance(chosen, device, meter) | {"seed": single.seed, "sample": number + 1}
                 facts |= {"request_sha256": hashlib.sha256(request_bytes).hexdigest(), "quality": quality}
@@ -88,7 +89,7 @@ class Engine:
             volume_generator = self._get("volume", self._volumes, request.volume_generator, chosen, device)
         progress("load", 2, 2)
         sketches, steps = tuple(request.sketches), request.steps
-        order = chosen.metadata["structures"]
+        order = framing.label_order(chosen.metadata)
         if mask_generator is None:
             labels = compose(None, plan, order)
         else:
@@ -130,12 +131,18 @@ def _hashed(text: str) -> int:
 
 
 def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> LabelVolume:
-    """Made structures and context as one uint8 map with the bundle's values; the context wins where both are."""
+    """What was made and the context as one uint8 map with the bundle's values; the context wins where both are.
+
+    A generator may make more than was asked for (a whole region); what the bundle has no value for is left out.
+    """
     if made is not None and made.array.shape != plan.grid.shape:
         raise Sketch2CTError(f"The mask generator returned {made.array.shape} voxels instead of {plan.grid.shape}.")
     array = np.zeros(plan.grid.shape, dtype=np.uint8)
     names: dict[int, str] = {}
-    layers = [(made, name) for name in plan.structures] if made is not None else []
+    layers: list[tuple[LabelVolume, str]] = []
+    if made is not None:
+        more = [name for name in made.names.values() if name in order and name not in plan.structures and made.has(name)]
+        layers = [(made, name) for name in (*plan.structures, *more)]
     if plan.context is not None:
         layers += [(plan.context, name) for name in plan.context.names.values() if plan.context.has(name)]
     for source, name in layers:
@@ -144,6 +151,11 @@ def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> L
         if source.has(name):
             array[source.mask(name)] = value
     return LabelVolume(array, plan.grid, dict(sorted(names.items())))
+
+
+def _contoured(labels: LabelVolume) -> tuple[str, ...]:
+    """The structures of a map, without what thresholds give."""
+    return tuple(name for name in labels.names.values() if labels.has(name) and not vocabulary()[name].derived)
 
 
 def _checked(ct: CTVolume, plan: framing.Plan) -> CTVolume:

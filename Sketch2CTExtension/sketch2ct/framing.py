@@ -1,7 +1,7 @@
 """A request and a bundle's metadata -> what to make and on which grid; refuses what cannot be made. No torch.
 
-Metadata read here: `structures` (names, in label order), `frame` (`shape` [i, j, k] and `spacing` [mm, mm, mm]) and
-`placement` (structure -> [r, a, s] mm from the frame's centre to the structure's usual centre).
+Metadata read here: `structures` (names, in label order), `derived` (further names that labels may have, such as bone), `frame` (`shape`
+[i, j, k] and `spacing` [mm, mm, mm]) and `placement` (structure -> [r, a, s] mm from the frame's centre to the structure's usual centre).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .anatomy import find, vocabulary
 from .errors import BadRequest, BundleCorrupt
 from .geometry import Grid
 from .naming import names_beside
-from .request import NONE, GenerationRequest, Sketch
+from .request import NONE, WHOLE_REGION, GenerationRequest, Sketch
 
 if TYPE_CHECKING:
     from .imaging import LabelVolume
@@ -44,6 +44,8 @@ def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
     if request.mask_generator == NONE:
         check_given(request, context)
         return Plan((), grid, context)
+    if request.mask_generator in WHOLE_REGION:
+        return Plan(remaining_structures(request, metadata, context), grid, context)
     structures = choose_structures(request, metadata, context)
     for sketch in request.sketches:
         check_inside(sketch, grid)
@@ -55,6 +57,22 @@ def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
                 "Remove that structure from the context, or from the request.",
             )
     return Plan(structures, grid, context)
+
+
+def label_order(metadata: dict[str, Any]) -> list[str]:
+    """The names of a bundle's label values 1, 2, ...: its structures, then what is derived."""
+    return [str(name) for name in (*metadata.get("structures", []), *metadata.get("derived", []))]
+
+
+def remaining_structures(request: GenerationRequest, metadata: dict[str, Any], context: LabelVolume | None) -> tuple[str, ...]:
+    """Every structure of the bundle that the context lacks. Raises BadRequest for a sketch of a structure that the context lacks."""
+    for name in request.structures():
+        if context is None or not context.has(name):
+            raise BadRequest(
+                f"The {name} is sketched, and the generator '{request.mask_generator}' reads no strokes.",
+                "Make its mask first, with the generator 'sketch2ct', and give that as the context to complete.",
+            )
+    return tuple(str(name) for name in metadata.get("structures", []) if context is None or not context.has(name))
 
 
 def check_given(request: GenerationRequest, context: LabelVolume | None) -> None:
@@ -93,7 +111,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 def read_context(path: str, metadata: dict[str, Any]) -> LabelVolume:
     """The label map to keep. Its names are those beside the file, else the bundle's own order. Raises BadRequest."""
-    known = [str(name) for name in metadata.get("structures", [])]
+    known = label_order(metadata)
     names = names_beside(path) or dict(enumerate(known, start=1))
     from .imaging import read_image, read_labels  # needs nibabel, which Slicer lacks; the rest of this file is used there
 

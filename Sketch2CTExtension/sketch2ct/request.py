@@ -22,6 +22,7 @@ from .geometry import Grid, Plane, Points, polyline_length
 
 MEANINGS = ("cross_section", "silhouette")
 NONE = "none"  # in place of a generator: that stage is left out
+WHOLE_REGION = ("guidegen",)  # mask generators that make everything that a bundle knows, whatever is asked
 MAX_TEXT = 4000  # characters; a description is a sentence or two
 MAX_POINTS = 20000  # per stroke
 MAX_COORDINATE_MM = 5000.0
@@ -114,7 +115,7 @@ class GenerationRequest:
             )
         if self.mask_generator == NONE:
             self._check_given_mask()
-        elif not self.sketches and not self.description.strip():
+        elif not self.sketches and not self.description.strip() and self.mask_generator not in WHOLE_REGION:
             raise BadRequest("The request has neither a sketch nor a description.", "Draw an outline, or describe a structure.")
         if not isinstance(self.device, str) or not (self.device in ("auto", "cpu", "cuda") or self.device.startswith("cuda:")):
             raise BadRequest(f"Unknown device {self.device!r}.", "Use auto, cpu, cuda, or cuda:N.")

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from sketch2ct.networks.volume_unet import VolumeNetworkSize
 from sketch2ct.training.autoencoder_stage import CropBatches
 from sketch2ct.training.loop import Endless, Stage, fit, rate
 from sketch2ct.training.mask_stage import MaskBatches
 from sketch2ct.training.segmenter_stage import SegmentBatches
-from sketch2ct.training.volume_stage import LatentBatches
+from sketch2ct.training.volume_stage import LatentBatches, VolumeStage
 
 
 class Numbers(Endless):
@@ -97,3 +98,16 @@ def test_the_rate_rises_holds_and_falls() -> None:
     assert rate(0.03) == rate(0.6) == 1.0
     assert rate(0.8) == pytest.approx(0.5)
     assert rate(1.0) == pytest.approx(0.002)
+
+
+def test_cells_inside_a_given_structure_count_more_and_the_rest_as_before(tmp_path):
+    size = VolumeNetworkSize((16, 16), (False, False), 1, 8, latent=2, labels=4, detail=4)
+    stage = VolumeStage({}, tmp_path, 1.0, size, [], structures=1)
+    stage.net.forward = lambda noisy, time, labels, atlas: torch.zeros_like(noisy)
+    latent, labels = torch.zeros(1, 2, 4, 4, 4), torch.zeros(1, 4, 16, 16, 16)
+    latent[:, :, 0], latent[:, :, 3] = 1.0, 2.0  # what is wrong: 1 in the first quarter, 4 in the last
+    labels[:, 0, :4] = 1.0  # the first quarter is a structure
+    labels[:, 3, 12:] = 1.0  # the last one is only air
+    batch = (latent, labels, torch.zeros(1, 3, 4, 4, 4), torch.ones(1, 1, 4, 4, 4))
+    errors = [float(stage._error(batch, torch.ones(1), torch.zeros_like(latent), emphasis)) for emphasis in (0.0, 3.0)]
+    assert errors == pytest.approx([(1 + 4) / 4, (4 * 1 + 4) / 7])

@@ -122,11 +122,11 @@ def write(
 def canonical(facts: Facts, structure_name: str, ranges: Ranges) -> str:
     """The one full text of `facts` (at most about 60 words), the same at every call."""
 
-    def degree(fact: str) -> str:
-        return _degree(fact, band(ranges.percentile(fact, getattr(facts, fact))), None)[1]
+    def word(fact: str) -> str:
+        return degree(fact, band(ranges.percentile(fact, getattr(facts, fact))), None)[1]
 
     size = band(ranges.percentile("volume_ml", facts.volume_ml))
-    first = f"{degree('volume_ml')} {structure_name}" if size else structure_name
+    first = f"{word('volume_ml')} {structure_name}" if size else structure_name
     sides = [
         f"{facts.extent_lr_mm:.0f} mm wide",
         f"{facts.extent_ap_mm:.0f} mm deep",
@@ -137,9 +137,9 @@ def canonical(facts: Facts, structure_name: str, ranges: Ranges) -> str:
         main += f", {facts.centreline_mm:.0f} mm along its centreline"
     if facts.elongation >= _TILT_NEEDS:
         main += f", tilted {facts.tilt_deg:.0f} degrees"
-    shape = [degree("elongation"), degree("flatness"), degree("smoothness")]
+    shape = [word("elongation"), word("flatness"), word("smoothness")]
     if abs(band(ranges.percentile("symmetry", facts.symmetry))) >= 2:
-        shape.append(degree("symmetry"))
+        shape.append(word("symmetry"))
     text = f"{_article(first)} of {_volume(facts.volume_ml)} mL, {_join(sides)}. It is {main}. It is {_join(shape)}."
     if facts.components > 1:
         text += f" It has {facts.components} separate pieces."
@@ -211,13 +211,13 @@ def _gap(rng: Rng, unit: str) -> str:
 
 
 def _word_atom(fact: str, level: int, rng: Rng) -> _Atom:
-    kind, text = _degree(fact, level, rng)
+    kind, text = degree(fact, level, rng)
     if fact == "smoothness" and kind == "pre" and rng.random() < 0.6:
         kind, text = "with", f"{text} {_pick(rng, _SURFACES)}"
     return _Atom(fact, kind, text, level=LEVELS[level])
 
 
-def _degree(fact: str, level: int, rng: Rng | None) -> tuple[str, str]:
+def degree(fact: str, level: int, rng: Rng | None) -> tuple[str, str]:
     """Words for a band (-3..3) of a fact, and their kind: "pre" or "post". Without `rng`, always the first choice."""
 
     def pick(options: Sequence[str]) -> str:

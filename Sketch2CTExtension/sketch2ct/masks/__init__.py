@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..generation import MaskGenerator
 
-GENERATORS = {"sketch2ct": "Sketch2CTMasks"}
+GENERATORS = {"sketch2ct": "Sketch2CTMasks", "guidegen": "GuideGenMasks"}
 
 
 def load(name: str, bundle: Bundle, device: torch.device) -> MaskGenerator:

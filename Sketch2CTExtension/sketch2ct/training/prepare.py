@@ -74,8 +74,12 @@ def prepared_ranges(recipe: dict[str, Any], cache: Path, shapes: list[Shape] | N
 
 def prepared_words(shapes: list[Shape], split: str, cache: Path) -> dict[str, np.ndarray]:
     """Token features (T, 384) float16 of every sentence of the shapes."""
-    path = cache / f"words{split}.npz"
-    sentences = sorted({text for shape in shapes for variant in shape.variants for text in variant.texts}, key=lambda s: (len(s), s))
+    return encoded_words([t for shape in shapes for variant in shape.variants for t in variant.texts], cache / f"words{split}.npz")
+
+
+def encoded_words(texts: list[str], path: Path) -> dict[str, np.ndarray]:
+    """Token features (T, 384) float16 of every text, from `path` when it is there."""
+    sentences = sorted(set(texts), key=lambda s: (len(s), s))
     if not path.exists():
         encoder, found = TextEncoder(), []
         for n in range(0, len(sentences), 64):
@@ -119,13 +123,18 @@ def given_places(recipe: dict[str, Any]) -> dict[str, tuple[float, float, float]
 
 
 def usual_places(shapes: list[Shape], names: tuple[str, ...]) -> dict[str, tuple[float, float, float]]:
+    """The places of `aligned_places`, from the patients' own shapes."""
+    return aligned_places([(s.case, s.structure, np.asarray(s.variants[0].facts.centroid_ras)) for s in shapes], names)
+
+
+def aligned_places(found: list[tuple[str, str, np.ndarray]], names: tuple[str, ...]) -> dict[str, tuple[float, float, float]]:
     """Mean position (RAS mm) of each structure's middle in the frame, whose middle is that of all structures' positions.
 
-    Cases are aligned by least squares: every case has its own shift, every structure one place (alternating means, to convergence).
+    `found` holds case, structure and its middle (RAS mm). Cases are aligned by least squares: every case has its own shift, every
+    structure one place (alternating means, to convergence).
     """
-    found = [(s.case, names.index(s.structure), np.asarray(s.variants[0].facts.centroid_ras)) for s in shapes]
     cases = sorted({case for case, _, _ in found})
-    case_of, structure_of = np.array([cases.index(c) for c, _, _ in found]), np.array([n for _, n, _ in found])
+    case_of, structure_of = np.array([cases.index(c) for c, _, _ in found]), np.array([names.index(n) for _, n, _ in found])
     at = np.array([p for _, _, p in found])
     place = np.zeros((len(names), 3))
     for _ in range(50):

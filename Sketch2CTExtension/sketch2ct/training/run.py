@@ -27,6 +27,7 @@ from .curves import draw_curves
 from .export import export
 from .loop import fit
 from .mask_stage import Drops, MaskBatches, MaskStage, fit_shape_models, make_example
+from .region_stage import train_region
 from .sizes import mask_size, volume_size
 from .volume_stage import LatentBatches, VolumeStage, latent_scan
 
@@ -70,13 +71,17 @@ def train(
         raise BadRequest(told, "Use 'sketch2ct train-segmenter --data DATA --out OUT'.")
     if stage is not None and stage not in STAGES:
         raise BadRequest(f"Unknown stage '{stage}'.", f"Known: {', '.join(STAGES)}.")
+    lacking = [name for name in STAGES[:-1] if name not in settings]
+    if lacking and stage in (None, "bundle", *lacking):
+        raise BadRequest(f"The recipe '{recipe}' has no stage '{lacking[0]}'.", "Name a stage that it has, with --stage.")
     settings["seed"] = settings["seed"] if seed is None else seed
     dataset, cache = Dataset(Path(data)), Path(out) / "cache"
     if of(settings) != dataset.modality:
         reason = f"The recipe '{recipe}' is for {of(settings).name}, and {data} holds {dataset.modality.name}."
         raise BadRequest(reason, "Name the data set it is for.")
     cache.mkdir(parents=True, exist_ok=True)
-    run: dict[str, Callable[..., None]] = {"mask": _train_mask, "autoencoder": _train_autoencoder, "volume": _train_volume}
+    train_mask = train_region if settings["mask"].get("system") == "guidegen" else _train_mask
+    run: dict[str, Callable[..., None]] = {"mask": train_mask, "autoencoder": _train_autoencoder, "volume": _train_volume}
     for name in [stage] if stage else STAGES:
         if name == "bundle":
             export(settings, dataset, Path(out), report)
@@ -188,5 +193,5 @@ def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: 
     batches, held = (LatentBatches(part, atlas, names, structures, own, settings["seed"]) for part in scans)
     rng = np.random.default_rng(settings["seed"])
     checks = [held.window(held.scans[n % len(held.scans)], rng) for n in range(own["checks"])]
-    stage = VolumeStage(own, out, minutes, volume_size(settings), checks)
+    stage = VolumeStage(own, out, minutes, volume_size(settings), checks, structures)
     fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])

@@ -1,0 +1,201 @@
+"""GuideGen's mask stage: text and any given structures -> the label map of a whole region, by categorical diffusion.
+
+The published model starts from a template's text alone and walks 1000 steps. Here the text is free, any subset of the structures may be
+given and is kept to the voxel, and at most 50 steps are walked. Everything happens on the bundle's frame, laid by what is given; voxels
+of the request's grid beyond the frame stay empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from .. import describe
+from ..anatomy import vocabulary
+from ..bundle import Bundle, reading
+from ..conditioning.region import Said, collate, encoded, said
+from ..conditioning.text import TextEncoder
+from ..diffusion import categorical
+from ..errors import BadRequest
+from ..generation import MaskCondition, Progress
+from ..geometry import Grid
+from ..imaging import LabelVolume, resample_part
+from ..networks.region_unet import NOT_GIVEN, RegionCondition, RegionNetwork, RegionNetworkSize
+from .region_classes import Labels, RegionClasses
+from .region_prior import RegionPrior, coarse_grid, origin
+
+STEPS = 30
+MAX_STEPS = 50
+
+Probabilities = NDArray[np.float32]  # (K, i, j, k)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned)."""
+
+    steps: int = STEPS
+    guidance: float = 1.0
+    temperature: float = 1.0
+
+
+class GuideGenMasks:
+    """A mask generator for the whole region of one bundle. `clean_up` gives crumbs of one-piece structures to the next likely class."""
+
+    clean_up = True
+
+    def __init__(
+        self,
+        net: RegionNetwork,
+        classes: RegionClasses,
+        prior: RegionPrior,
+        ranges: Mapping[str, describe.Ranges],
+        encode: Callable[[list[str]], tuple[Tensor, Tensor]],
+        device: torch.device,
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.net, self.classes, self.prior, self.ranges = net.to(device).eval(), classes, prior, ranges
+        self.encode, self.device, self.sampling = encode, device, sampling or Sampling()
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, device: torch.device) -> GuideGenMasks:
+        """The generator that a bundle holds. Raises BadRequest for a bundle without one, or BundleCorrupt."""
+        known = bundle.metadata
+        if "region" not in known:
+            raise BadRequest(f"The bundle '{bundle.name}' makes single structures, no whole regions.", "Choose a bundle for GuideGen.")
+        with reading(bundle, "masks/guidegen"):
+            own = known["region"]
+            net = RegionNetwork(RegionNetworkSize.from_dict(own["network"]))
+            net.load_state_dict(bundle.weights("region"))
+            classes = RegionClasses(tuple(known["derived"]), tuple(known["structures"]))
+            frame = Grid.centred((0, 0, 0), known["frame"]["spacing"], tuple(known["frame"]["shape"]))
+            values = bundle.weights("region_prior")["values"].numpy()
+            places = {name: (p[0], p[1], p[2]) for name, p in known["placement"].items()}
+            prior = RegionPrior(values, coarse_grid(frame, frame.shape[0] // values.shape[1]), places, frame)
+            ranges = {name: describe.Ranges.from_dict(r) for name, r in known["ranges"].items()}
+            encode = TextEncoder(sha256=known["text_encoder"]["sha256"])
+            return cls(net, classes, prior, ranges, encode, device, Sampling(**own["sampling"]))
+
+    def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
+        """The whole region on `condition.grid`, whatever `condition.structures` lists. Voxels of the context keep their value.
+
+        Sketches say where the region lies, if no structure is given; their outlines are not read.
+        """
+        frame = self.frame(condition)
+        context = condition.context
+        given = np.full(frame.shape, NOT_GIVEN, np.uint8) if context is None else self.classes.given(context, frame)
+        closed = np.array([bool(name) and context is not None and context.has(name) for name in self.classes.names])
+        found = self.probabilities(condition, given, closed, rng, progress)
+        if self.clean_up:
+            without_crumbs(found, self.classes)
+        if (given != NOT_GIVEN).any() and (given == NOT_GIVEN).any():
+            # what a given structure hides is what lies next to it, else its border on a finer grid would be a seam of nothing
+            nearest = ndimage.distance_transform_edt(given != NOT_GIVEN, frame.spacing, return_distances=False, return_indices=True)
+            found = found[(slice(None), *nearest)]
+        return self.written(found, frame, closed, condition)
+
+    def frame(self, condition: MaskCondition) -> Grid:
+        """The grid that the network works on: laid by the given structures, else by the sketches, else in the middle of the request's."""
+        known: dict[str, NDArray[np.float64]] = {}
+        context = condition.context
+        if context is not None:
+            for name in context.names.values():
+                if name in self.prior.placement and context.has(name):
+                    known[name] = context.grid.to_ras(np.argwhere(context.mask(name)).mean(axis=0))
+        if not known:
+            for sketch in condition.sketches:
+                points = sketch.points()
+                known[sketch.structure] = (points.min(axis=0) + points.max(axis=0)) / 2
+        middle = origin(known, self.prior.placement)
+        return self.prior.at(condition.grid.centre if middle is None else middle)
+
+    def probabilities(
+        self, condition: MaskCondition, given: Labels, closed: NDArray[np.bool_], rng: torch.Generator, progress: Progress
+    ) -> Probabilities:
+        """The last step's distribution of every class on the frame, of which its mode is the sample."""
+        structures, text = self.classes.structures, condition.description.strip()
+        told = [said(text, encoded(text, self.encode), self.ranges, structures)]
+        batch = self._batch(given, closed, told)
+        guidance = self.sampling.guidance if condition.guidance is None else condition.guidance
+        unasked = self._batch(given, closed, [said("", encoded("", self.encode), {}, structures)]) if guidance != 1.0 and text else None
+        steps = min(condition.steps or self.sampling.steps, MAX_STEPS)
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            logits = self.net(x, t.float(), batch)
+            if unasked is None:
+                return logits
+            free = self.net(x, t.float(), unasked)
+            return free + guidance * (logits - free)
+
+        logits = draw_region(predict, batch.given, self.classes.count, steps, rng, lambda n, of: progress("mask", n, of), self.sampling)
+        return torch.softmax(logits, 1)[0].float().cpu().numpy()
+
+    def _batch(self, given: Labels, closed: NDArray[np.bool_], told: list[Said]) -> RegionCondition:
+        batch = RegionCondition(
+            given=torch.from_numpy(given.astype(np.int64))[None],
+            closed=torch.from_numpy(closed)[None],
+            prior=torch.from_numpy(self.prior.log)[None],
+            **collate(told),
+        )
+        return batch.to(self.device)
+
+    def written(self, found: Probabilities, frame: Grid, closed: NDArray[np.bool_], condition: MaskCondition) -> LabelVolume:
+        """The most likely class of every voxel of the request's grid, interpolated from the frame; voxels of the context as they are."""
+        grid, context = condition.grid, condition.context
+        names = {} if context is None else dict(context.names)
+        array = np.zeros(grid.shape, np.uint8 if context is None else context.array.dtype)
+        best = resample_part(found[0], frame, grid, outside=1.0)
+        for n, name in enumerate(self.classes.names):
+            if name and not closed[n] and found[n].max() > 1 / self.classes.count:
+                chance = resample_part(found[n], frame, grid)
+                won = chance > best
+                best[won] = chance[won]
+                value = next((v for v, known in names.items() if known == name), max(names, default=0) + 1)
+                names[value] = name
+                array[won] = value
+        if context is not None:
+            array[context.array > 0] = context.array[context.array > 0]
+        return LabelVolume(array, grid, names)
+
+
+def draw_region(
+    predict: categorical.Predict,
+    given: Tensor,
+    classes: int,
+    steps: int,
+    rng: torch.Generator,
+    on_step: categorical.OnStep,
+    sampling: Sampling,
+) -> Tensor:
+    """Logits (N, K, i, j, k) of the last step. At every time the `given` voxels (N, i, j, k) hold a draw of q(x_t | given)."""
+    told, last = given != NOT_GIVEN, {}
+
+    def hold(x: Tensor, t: int) -> Tensor:
+        known = categorical.mix(torch.where(told, given, 0), torch.full((len(x),), t, device=x.device), classes, rng)
+        return torch.where(told, known, x)
+
+    def remembered(x: Tensor, t: Tensor) -> Tensor:
+        last["logits"] = predict(x, t)
+        return last["logits"]
+
+    start = categorical.noise(given.shape, classes, rng).to(given.device)
+    keep = hold if bool(told.any()) else None
+    categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, hold=keep)
+    return last["logits"]
+
+
+def without_crumbs(found: Probabilities, classes: RegionClasses) -> None:
+    """In place: a one-piece structure keeps its largest piece; its other voxels go to the class that is next likely there."""
+    for n, name in enumerate(classes.structures, start=classes.first):
+        if vocabulary()[name].pieces == 1:
+            parts, count = ndimage.label(found.argmax(axis=0) == n, np.ones((3, 3, 3)))
+            if count > 1:
+                sizes = np.bincount(parts.ravel())
+                sizes[0] = 0
+                found[n][(parts > 0) & (parts != sizes.argmax())] = 0.0
