@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import subprocess
 import sys
 
@@ -195,7 +194,6 @@ def test_a_disk_that_fills_up_on_the_way_leaves_nothing(root, tmp_path, monkeypa
     assert names(tmp_path) == ["cohort", "out"] and everything(tmp_path / "out") == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions are of POSIX systems")
 def test_a_folder_that_cannot_be_written_is_said(root, tmp_path, monkeypatch):
     def denied(self, *arguments, **more):
         raise PermissionError(errno.EACCES, "Permission denied")
