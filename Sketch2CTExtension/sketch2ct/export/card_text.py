@@ -67,7 +67,7 @@ def _origin(card: dict[str, Any]) -> str:
     rows += [f"- Generators: {what} ({count})" for what, count in model["generators"].items()]
     rows += [f"- The model was trained on: {model['training_data']}"] if model["training_data"] else []
     rows.append(f"- Seeds: {listed}")
-    rows.append(f"- Made from {card['sources']['count']} sources: " + "; ".join(f"{s} ({n})" for s, n in card["sources"]["most"].items()))
+    rows.append(f"- Made from {_counted(card['sources']['count'], 'source')}: " + "; ".join(f"{s} ({n})" for s, n in card["sources"]["most"].items()))
     return "\n".join(rows)
 
 
@@ -89,3 +89,7 @@ def _chosen(card: dict[str, Any]) -> str:
 
 def _hash(card: dict[str, Any]) -> str:
     return str(next(iter(card["model"]["hashes"]), ""))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
