@@ -67,7 +67,8 @@ def _origin(card: dict[str, Any]) -> str:
     rows += [f"- Generators: {what} ({count})" for what, count in model["generators"].items()]
     rows += [f"- The model was trained on: {model['training_data']}"] if model["training_data"] else []
     rows.append(f"- Seeds: {listed}")
-    rows.append(f"- Made from {_counted(card['sources']['count'], 'source')}: " + "; ".join(f"{s} ({n})" for s, n in card["sources"]["most"].items()))
+    most = "; ".join(f"{source} ({n})" for source, n in card["sources"]["most"].items())
+    rows.append(f"- Made from {_counted(card['sources']['count'], 'source')}: {most}")
     return "\n".join(rows)
 
 
