@@ -11,7 +11,7 @@ from sketch2ct.anatomy import vocabulary
 from sketch2ct.request import Sketch
 
 from .Canvas import ROLE
-from .StrokeNode import GLYPH_SCALE, GONE_MM, LINE_THICKNESS, SOLID_MM
+from .StrokeNode import drawnLook
 
 _CURVE = "vtkMRMLMarkupsClosedCurveNode"
 
@@ -67,13 +67,5 @@ class ReviewCurves:
         node.CreateDefaultDisplayNodes()
         display = node.GetDisplayNode()
         display.SetSaveWithScene(False)
-        display.SetPointLabelsVisibility(False)
-        display.SetPropertiesLabelVisibility(False)
-        display.SetGlyphTypeFromString("Circle2D")
-        display.SetUseGlyphScale(True)
-        display.SetGlyphScale(GLYPH_SCALE)
-        display.SetCurveLineSizeMode(display.UseLineThickness)
-        display.SetLineThickness(LINE_THICKNESS)
-        display.SetLineColorFadingStart(SOLID_MM)
-        display.SetLineColorFadingEnd(GONE_MM)
+        drawnLook(display)
         return node

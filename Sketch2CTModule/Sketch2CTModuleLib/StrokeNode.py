@@ -128,10 +128,8 @@ def _order(node: Any) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _dress(display: Any, colour: tuple[float, ...]) -> None:
-    display.SetColor(*colour)
-    display.SetSelectedColor(*colour)  # control points are "selected" from the start
-    display.SetActiveColor(1.0, 1.0, 1.0)
+def drawnLook(display: Any) -> None:
+    """Points and line of a drawn curve: no labels, fading away from its plane."""
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     display.SetGlyphTypeFromString("Circle2D")
@@ -141,5 +139,12 @@ def _dress(display: Any, colour: tuple[float, ...]) -> None:
     display.SetLineThickness(LINE_THICKNESS)
     display.SetLineColorFadingStart(SOLID_MM)
     display.SetLineColorFadingEnd(GONE_MM)
+
+
+def _dress(display: Any, colour: tuple[float, ...]) -> None:
+    display.SetColor(*colour)
+    display.SetSelectedColor(*colour)  # control points are "selected" from the start
+    display.SetActiveColor(1.0, 1.0, 1.0)
+    drawnLook(display)
     display.SetSliceProjection(False)
     display.SetHandlesInteractive(False)
