@@ -15,7 +15,7 @@ from sketch2ct.networks.mask_unet import EXPECTED, PARTS, ConditionBatch, MaskNe
 from sketch2ct.networks.size import Size
 from sketch2ct.training.ablation import start
 
-SMALL = MaskNetworkSize((16, 16), (False, True), 1, 8, 32, 24, len(describe.FACTS), 3, expected=True)
+SMALL = MaskNetworkSize((16, 16), (False, True), 1, 8, 32, 24, len(describe.FACTS), 3)
 BOX = (16, 16, 16)
 
 
@@ -162,10 +162,8 @@ def test_the_full_model_with_the_shipped_weights_conditions_bit_for_bit_as_writt
 def test_a_size_says_what_is_left_out_only_where_something_is_and_reads_both():
     old = {"channels": [16, 16], "attention": [False, True], "blocks": 1, "head": 8, "width": 32, "text_width": 24, "structures": 3}
     old["facts"] = len(describe.FACTS)
-    plain = replace(SMALL, expected=False)
-    assert MaskNetworkSize.from_dict(old) == plain
-    assert json.loads(json.dumps(plain.to_dict())) == old
-    assert json.loads(json.dumps(SMALL.to_dict())) == {**old, "expected": True}
+    assert MaskNetworkSize.from_dict(old) == SMALL
+    assert json.loads(json.dumps(SMALL.to_dict())) == old
     less = replace(SMALL, without=("text", "cgfm"))
     assert MaskNetworkSize.from_dict(json.loads(json.dumps(less.to_dict()))) == less
     assert isinstance(less, Size)

@@ -64,7 +64,7 @@ class Sketch2CTMasks:
             net.load_state_dict(bundle.weights("mask"))
             encode = TextEncoder(sha256=known["text_encoder"]["sha256"])
             boxes = Boxes.from_dict({**own["boxes"], "ranges": known["ranges"], "placement": known["placement"]})
-            shapes = unpack(bundle.weights("shapes")) if net.size.expected else {}
+            shapes = unpack(bundle.weights("shapes"))
             sampling = {"guidance": own["guidance"], "temperature": own["temperature"]}
             return cls(net, boxes, encode, own["steps"], device, **sampling, shapes=shapes)
 

@@ -24,7 +24,6 @@ PARTS = (*fusion.PARTS, "strokes")  # what the network can be built without
 class MaskNetworkSize(Size):
     """Architecture of `MaskNetwork`, as a bundle's metadata holds it. Raises ValueError for an unknown part in `without`.
 
-    `expected`: whether what the shape model expects is an input (see `masks.shape_model`).
     `without` names parts that are left out, to measure what they give: those of `Conditioner`, and `strokes` (sketches enter as
     drawings only, not at their place in the box).
     """
@@ -38,7 +37,6 @@ class MaskNetworkSize(Size):
     facts: int
     structures: int
     without: tuple[str, ...] = ()
-    expected: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the network has not."""
@@ -77,7 +75,7 @@ class MaskNetwork(nn.Module):
         patch = PATCH**3
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=patch * (1 + CHANNELS + EXPECTED * size.expected) + BROADCAST + COORDINATES,
+            in_channels=patch * (1 + CHANNELS + EXPECTED) + BROADCAST + COORDINATES,
             out_channels=patch,
             channels=size.channels,
             attention_levels=size.attention,
@@ -96,8 +94,7 @@ class MaskNetwork(nn.Module):
         strokes = torch.zeros_like(c.strokes) if "strokes" in self.size.without else c.strokes
         x = fold(torch.cat([noisy, strokes], dim=1))
         said = self.broadcast(summary)[..., None, None, None].expand(-1, -1, *x.shape[2:])
-        expected = [fold(c.expected)] if self.size.expected else []
-        x = torch.cat([x, said, _coordinates(x.shape[2:], c.spacing), *expected], dim=1)
+        x = torch.cat([x, said, _coordinates(x.shape[2:], c.spacing), fold(c.expected)], dim=1)
         return unfold(self.unet(x, timesteps=time, context=context))
 
 

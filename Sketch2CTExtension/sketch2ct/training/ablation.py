@@ -83,7 +83,7 @@ class Material:
         own |= {"steps": steps, "steps_per_epoch": min(own["steps_per_epoch"], steps), "check_every": NEVER}
         own |= {"workers": min(1, own.get("workers", 1))}
         boxes = prepare.make_boxes(shapes, recipe, ranges)
-        models = fit_shape_models(shapes, boxes, seed) if mask_size(recipe).expected else {}
+        models = fit_shape_models(shapes, boxes, seed)
         return cls(shapes, boxes, words, own, mask_size(recipe), steps, seed, models)
 
     def sized(self, name: str) -> MaskNetworkSize:

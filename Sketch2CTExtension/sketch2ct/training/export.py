@@ -67,12 +67,11 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
     }
     weights = {
         "mask": load_file(out / "mask" / "weights.safetensors"),
+        "shapes": load_file(out / "mask" / "shapes.safetensors"),
         "volume": load_file(out / "volume" / "weights.safetensors"),
         "atlas": load_file(out / "volume" / "atlas.safetensors"),
         "decoder": autoencoder.decoder_state(),
     }
-    if (out / "mask" / "shapes.safetensors").is_file():
-        weights["shapes"] = load_file(out / "mask" / "shapes.safetensors")
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
     figures = _tables(report) if report else "Not measured yet."
     licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")

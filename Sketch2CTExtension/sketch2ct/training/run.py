@@ -152,10 +152,8 @@ def widened(weights: dict[str, torch.Tensor], like: dict[str, torch.Tensor]) -> 
 
 
 def _shape_models(shapes: list[Shape], boxes: Boxes, settings: dict[str, Any], out: Path, *, resume: bool) -> dict[str, ShapeModel]:
-    """The shape models of a recipe whose mask network takes them, from `out` when its training is resumed."""
+    """The shape models of a recipe, from `out` when its training is resumed."""
     path = out / "shapes.safetensors"
-    if not settings["mask"]["network"].get("expected"):
-        return {}
     if not (resume and path.is_file()):
         found = pack(fit_shape_models(shapes, boxes, settings["seed"]))
         save_file({k: torch.from_numpy(v).half().contiguous() for k, v in found.items()}, path)

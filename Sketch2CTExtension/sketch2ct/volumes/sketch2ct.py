@@ -18,7 +18,6 @@ from ..imaging import CTVolume, LabelVolume, resample
 from ..modality import CT, Modality, of
 from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
 from ..networks.patches import PATCH
-from ..networks.volume_patches import PatchVolumeNetwork, PatchVolumeNetworkSize
 from ..networks.volume_unet import VolumeNetwork, VolumeNetworkSize
 from .atlas import Atlas
 
@@ -33,7 +32,7 @@ class Sketch2CTVolumes:
 
     def __init__(
         self,
-        net: VolumeNetwork | PatchVolumeNetwork,
+        net: VolumeNetwork,
         autoencoder: CTAutoencoder,
         atlas: Atlas,
         names: tuple[str, ...],
@@ -54,12 +53,7 @@ class Sketch2CTVolumes:
         """The generator that a bundle holds; only training needs the encoder half of the autoencoder. Raises BundleCorrupt."""
         with reading(bundle, "volumes/sketch2ct"):
             own = bundle.metadata["volume"]
-            network: dict = own["network"]
-            net: VolumeNetwork | PatchVolumeNetwork
-            if "detail" in network:
-                net = VolumeNetwork(VolumeNetworkSize.from_dict(network))
-            else:
-                net = PatchVolumeNetwork(PatchVolumeNetworkSize.from_dict(network))
+            net = VolumeNetwork(VolumeNetworkSize.from_dict(own["network"]))
             net.load_state_dict(bundle.weights("volume"))
             autoencoder = CTAutoencoder(AutoencoderSize.from_dict(own["autoencoder"]))
             autoencoder.load_decoder(bundle.weights("decoder"))
