@@ -55,7 +55,14 @@ RECIPE = {
         "atlas": [10, 10, 10],
         "window": [16, 16, 16],
     },
-    "sampling": {"mask_steps": 2, "volume_steps": 2, "guidance": 1.0, "temperature": 1.0, "volume_temperature": 1.0},
+    "sampling": {
+        "mask_steps": 2,
+        "volume_steps": 2,
+        "guidance": 1.0,
+        "temperature": 1.0,
+        "volume_temperature": 1.0,
+        "volume_guidance": 1.5,
+    },
 }
 
 

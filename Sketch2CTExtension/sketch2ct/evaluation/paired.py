@@ -70,17 +70,17 @@ def ratio(top: ArrayLike, bottom: ArrayLike, seed: int = 0) -> dict[str, Any]:
     if not a.size or not _mean(b):
         return metrics.summary([])
     picks = np.random.default_rng(seed).integers(len(a), size=(metrics.RESAMPLES, len(a)))
-    means = np.array([(_mean(a[pick]), _mean(b[pick])) for pick in picks])
-    means = means[means[:, 1] != 0]  # of few patients, a resample may hold only zeros below the line
-    low, high = np.nanpercentile(means[:, 0] / means[:, 1], [2.5, 97.5])
-    return {"mean": round(_mean(a) / _mean(b), 4), "ci95": [round(float(low), 4), round(float(high), 4)], "n": len(a)}
+    above, below = _mean(a[picks]), _mean(b[picks])
+    kept = below != 0  # of few patients, a resample may hold only zeros below the line
+    low, high = np.nanpercentile(above[kept] / below[kept], [2.5, 97.5])
+    return {"mean": round(float(_mean(a) / _mean(b)), 4), "ci95": [round(float(low), 4), round(float(high), 4)], "n": len(a)}
 
 
-def _mean(table: NDArray[np.float64]) -> float:
-    """Mean over structures (columns) of means over patients (rows); a structure that no patient has is left out."""
+def _mean(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over structures (last axis) of means over patients (the one before); a structure that no patient has is left out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a resample may miss every patient of a structure
-        return float(np.nanmean(np.nanmean(table, axis=0)))
+        return np.asarray(np.nanmean(np.nanmean(tables, axis=-2), axis=-1))
 
 
 def beside(made: ArrayLike, real: ArrayLike, seed: int = 0) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
             "labels": list(prepare.label_names(settings)),
             "steps": sampling["volume_steps"],
             "temperature": sampling["volume_temperature"],
+            "guidance": sampling["volume_guidance"],
         },
         "training": {
             "data": settings["data"],

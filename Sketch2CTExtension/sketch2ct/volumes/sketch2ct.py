@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
 from ..bundle import Bundle, reading
 from ..diffusion import flow
@@ -27,7 +29,8 @@ MAX_CELLS = 400_000  # latent cells; about 25 million voxels of the model's spac
 class Sketch2CTVolumes:
     """A volume generator: any subset of the bundle's labels, on any grid of the size of a region of the body.
 
-    `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected CT.
+    `temperature` scales the noise that sampling starts from: below 1, samples stay nearer to the most expected CT. `guidance` above 1
+    pushes away from what the network would make without the labels (classifier-free, arXiv 2207.12598), at twice the time.
     """
 
     def __init__(
@@ -41,11 +44,12 @@ class Sketch2CTVolumes:
         device: torch.device,
         *,
         temperature: float = 1.0,
+        guidance: float = 1.0,
         modality: Modality = CT,
     ) -> None:
         self.net, self.autoencoder = net.to(device).eval(), autoencoder.to(device).eval()
         self.atlas, self.names, self.spacing, self.steps, self.device = atlas, names, spacing, steps, device
-        self.temperature, self.modality = temperature, modality
+        self.temperature, self.guidance, self.modality = temperature, guidance, modality
         self.multiple = DOWN * PATCH * 2 ** (len(net.size.channels) - 1)  # what the networks can halve
 
     @classmethod
@@ -64,7 +68,8 @@ class Sketch2CTVolumes:
             names = tuple(own["labels"])
             size = (spacing[0], spacing[1], spacing[2])
             kind = of(bundle.metadata)
-            return cls(net, autoencoder, atlas, names, size, own["steps"], device, temperature=own["temperature"], modality=kind)
+            sampling = {"temperature": own["temperature"], "guidance": own["guidance"]}
+            return cls(net, autoencoder, atlas, names, size, own["steps"], device, modality=kind, **sampling)
 
     def generate(self, labels: LabelVolume, text: str, rng: torch.Generator, progress: Progress, *, steps: int | None = None) -> CTVolume:
         """One CT in HU (or an image in the numbers of the bundle's modality) on the grid of `labels`; structures that the bundle does
@@ -75,16 +80,26 @@ class Sketch2CTVolumes:
         shape = (1, self.net.size.latent, *(n // DOWN for n in grid.shape))
         noise = self.temperature * torch.randn(shape, generator=rng).to(self.device)
         with torch.inference_mode():
-            # labels and atlas never change, so they are encoded once
-            codes: Any = self.net.codes(given, usual)
-            latent = flow.sample(
-                lambda x, t: self.net.denoise(x, t, codes), noise, steps or self.steps, lambda n, of: progress("volume", n, of + 1)
-            )
+            denoise = self._denoiser(given, usual)
+            latent = flow.sample(denoise, noise, steps or self.steps, lambda n, of: progress("volume", n, of + 1))
             hu = self.autoencoder.decode(latent)[0, 0].float().cpu().numpy()
         progress("volume", 1, 1)
         on_grid = resample(hu, grid, labels.grid, outside=self.modality.outside)
         limited = np.clip(np.round(on_grid), self.modality.low, self.modality.high)
         return CTVolume(limited.astype(np.int16), labels.grid, self.modality)
+
+    def _denoiser(self, given: Tensor, usual: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        # labels and atlas never change, so they are encoded once
+        codes: Any = self.net.codes(given, usual)
+        if self.guidance == 1:
+            return lambda x, t: self.net.denoise(x, t, codes)
+        bare: Any = self.net.codes(torch.zeros_like(given), usual)
+
+        def guided(x: Tensor, t: Tensor) -> Tensor:
+            free = self.net.denoise(x, t, bare)
+            return torch.lerp(free, self.net.denoise(x, t, codes), self.guidance)
+
+        return guided
 
     def working_grid(self, target: Grid) -> Grid:
         """The model's own grid (its spacing, RAS axes, sizes the networks can halve) around `target`."""
