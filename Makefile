@@ -2,15 +2,19 @@
 # make test   lint, type check and all tests
 # make bench  measure the module: pen, event loop, cancel, loading; figures also in BENCH; then the review of a cohort
 # make bench-cohort  measure what a cohort and Ray add to bare generation
-# make screenshots  take the pictures of the module for the README
+# make screenshots  take the pictures of the module for the README; COHORT=folder shows that cohort instead of making one
+# make walk   go the way of docs/cohort.md for real, and write what the commands print into it
 # make venv   the environment of both, nothing else
 # make nnunet the environment that nnU-Net itself reads an export in, beside the other one; 'make test' needs it
-# Give VENV=/a/folder to put the environment elsewhere, PYTHON=python3.12 to choose the interpreter it is made from.
+# Give VENV=/a/folder to put the environment elsewhere, PYTHON=python3.12 to choose the interpreter it is made from, JOBS=1 to run the
+# tests in one process.
 
 VENV ?= .venv
 PYTHON ?= python3
 OUT ?= demo-output
 BENCH ?= module-bench.json
+# Processes of the tests: one a core, four at most. All together grow to several GB, since a closed stand-in desktop keeps some 30 MB.
+JOBS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 4 ? cores : 4)))
 
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet --constraint Resources/constraints.txt
@@ -19,6 +23,10 @@ RUN_READY := $(VENV)/.sketch2ct-run
 TEST_READY := $(VENV)/.sketch2ct-test
 # Slicer's own classes draw off screen: without a display for Qt, and through EGL, which needs none.
 HEADLESS := QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
+# Processes that run beside one another would fight for the cores with a thread a core each.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# A file stays in one process, which makes what its tests share once; Testing/conftest.py puts the longest files first.
+PARALLEL := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 NNUNET := $(VENV)-nnunet
 NNUNET_READY := $(NNUNET)/.sketch2ct-nnunet
@@ -28,13 +36,13 @@ NNUNET_PACKAGES := nnunetv2 acvl-utils batchgenerators batchgeneratorsv2 blosc2 
   dynamic-network-architectures httpcore httpx msgpack ndindex numexpr pandas requests simpleitk threadpoolctl urllib3
 SITE := import sysconfig; print(sysconfig.get_path("purelib"))
 
-.PHONY: demo test lint bench bench-cohort screenshots venv nnunet clean
+.PHONY: demo test lint bench bench-cohort screenshots walk venv nnunet clean
 
 demo: $(RUN_READY)
 	$(BIN)/sketch2ct generate Resources/Samples/mandible.json --bundle headneck --out $(OUT) --replace --scene --preview
 
 test: lint $(NNUNET_READY)
-	$(HEADLESS) SKETCH2CT_NNUNET=$(abspath $(NNUNET))/bin $(BIN)/python -m pytest
+	$(HEADLESS) $(ONE_THREAD) SKETCH2CT_NNUNET=$(abspath $(NNUNET))/bin $(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(TEST_READY)
 	$(BIN)/ruff check
@@ -48,7 +56,10 @@ bench-cohort: $(TEST_READY)
 	PYTHONPATH=Testing/support $(BIN)/python Testing/benchmarks/cohort_bench.py --cases 5 --ray
 
 screenshots: $(TEST_READY)
-	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/screenshots.py
+	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/screenshots.py $(if $(COHORT),--cohort $(COHORT))
+
+walk: $(TEST_READY) $(NNUNET_READY)
+	$(HEADLESS) SKETCH2CT_NNUNET=$(abspath $(NNUNET))/bin PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/cohort_walk.py
 
 venv: $(TEST_READY)
 

@@ -79,7 +79,7 @@ class Making:
         self.settle()
 
     def settle(self):
-        self.desktop.wait(lambda: not self.panel._soon.waiting, 2)
+        self.desktop.wait(lambda: not self.panel._soon.waiting, 20)
 
     def start(self):
         assert self.ui.makeStartButton.enabled, self.ui.makeNoteLabel.text

@@ -232,7 +232,7 @@ def test_pythonqt_ways_work(desktop):
     timer.connect("timeout()", lambda: heard.append("timer"))
     timer.start()
     qt.QTimer.singleShot(0, lambda: heard.append("once"))
-    assert desktop.wait(lambda: {"timer", "once"} <= set(heard), 2)
+    assert desktop.wait(lambda: {"timer", "once"} <= set(heard))
 
 
 def test_a_process_reports_its_end_as_numbers(desktop):

@@ -72,10 +72,10 @@ def test_what_was_deleted_is_not_offered(module):
     module.generate()
     slicer.mrmlScene.RemoveNode(nodes(MASK)[0])
     module.desktop.process_events()
-    module.desktop.wait(lambda: not module.ui.editButton.enabled, 2)
+    module.desktop.wait(lambda: not module.ui.editButton.enabled)
     assert not module.ui.editButton.enabled and not module.ui.regenerateButton.enabled and module.ui.folderButton.enabled
     slicer.mrmlScene.RemoveNode(nodes(CT)[0])
-    assert module.desktop.wait(lambda: module.run is None, 2)
+    assert module.desktop.wait(lambda: module.run is None)
     assert module.ui.runLabel.text == "Nothing has been generated yet." and not module.ui.folderButton.enabled
 
 

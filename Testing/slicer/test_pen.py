@@ -453,7 +453,7 @@ def test_on_the_views_of_the_application_with_qt_mouse_events(desktop):
     pen.structure = "mandible"
     pen.setMode("draw")
     guides.setShown(True)
-    path = wavy_circle(120, 110, 50)
+    path = wavy_circle(120, 110, 50, count=40)
     for name in ("Red", "Green", "Yellow"):
         desktop.drag(name, path)
         drawn = np.array([desktop.ras(name, position) for position in path])

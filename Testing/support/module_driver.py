@@ -17,7 +17,7 @@ from sketch2ct.request import GenerationRequest
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "Sketch2CTModule" / "Sketch2CTModule.py"
 SAMPLE = ROOT / "Resources" / "Samples" / "mandible.json"
-SECONDS = 120.0  # nothing here should take that long; a slow machine may
+SECONDS = 300.0  # nothing here should take that long; a slow machine may
 
 
 class ModuleDriver:

@@ -84,7 +84,7 @@ def test_the_first_interrupt_cancels_the_second_stops_and_the_handlers_come_back
 def test_an_interrupted_run_ends_with_130_and_leaves_nothing(folder, number):
     program = (
         "import sys; from pathlib import Path; import fake_backend, sketch2ct.engine; from sketch2ct.cli import main\n"
-        "made = fake_backend.engine(Path('shelf'), 60)\n"
+        "made = fake_backend.engine(Path('shelf'), 10)\n"
         "sketch2ct.engine.Engine = lambda: made\n"
         "sys.exit(main(['generate', 'request.json', '--out', 'out']))\n"
     )

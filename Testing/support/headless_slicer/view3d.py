@@ -67,6 +67,7 @@ class ThreeDView:
         self.style.SetInteractor(None)
         self.group.SetMRMLDisplayableNode(None)
         self.node.SetMappedInLayout(False)
+        self.window.Finalize()  # its buffers go now: who still holds the view would keep them
 
     def resize(self, width: int, height: int) -> None:
         self.window.SetSize(width, height)

@@ -96,6 +96,7 @@ class SliceView:
         self.style.SetInteractor(None)
         self.group.SetMRMLDisplayableNode(None)
         self.node.SetMappedInLayout(False)
+        self.window.Finalize()  # its buffers go now: who still holds the view would keep them
 
     @property
     def composite(self) -> Any:
