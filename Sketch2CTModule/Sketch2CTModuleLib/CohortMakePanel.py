@@ -184,7 +184,6 @@ class CohortMakePanel:
 
     def _onReview(self) -> None:
         if self.run is not None:
-            self._ui.cohortPath.setCurrentPath(str(self.run.folder))
             self._cohort.open(str(self.run.folder))
 
     def _offer(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ctk
 import qt
 from slicer.i18n import tr as _
 
@@ -14,6 +13,7 @@ from sketch2ct.errors import Sketch2CTError
 from .CohortEditing import CohortEditing
 from .CohortFilters import offerFilters
 from .CohortKeys import CohortKeys
+from .CohortOpening import askFolder, rememberFolder, showOpened
 from .CohortReports import CohortReports
 from .CohortTable import CohortTable
 from .CohortVerdicts import CohortVerdicts
@@ -23,7 +23,7 @@ from .ReviewSession import ReviewSession
 from .Signal import Signal
 from .WrappedLabel import WrappedLabel
 
-_FOLDER_SETTING, _REVIEWER_SETTING = "Sketch2CT/cohortFolder", "Sketch2CT/reviewer"
+_REVIEWER_SETTING = "Sketch2CT/reviewer"
 _READ_MS, _READ_S = 25, 0.01  # how often and how long files are read for the table while nothing else is to be done
 
 
@@ -52,11 +52,9 @@ class CohortPanel:
         self._offer()
 
     def _connect(self, views: Any) -> None:
-        ui, settings = self._ui, qt.QSettings()
-        ui.cohortPath.filters = ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.Readable
-        ui.cohortPath.setCurrentPath(settings.value(_FOLDER_SETTING, "") or "")
-        ui.reviewerEdit.setText(settings.value(_REVIEWER_SETTING, "") or "")
-        ui.cohortOpenButton.connect("clicked()", lambda: self.open(ui.cohortPath.currentPath))
+        ui = self._ui
+        ui.reviewerEdit.setText(qt.QSettings().value(_REVIEWER_SETTING, "") or "")
+        ui.cohortOpenButton.connect("clicked()", self._onOpen)
         ui.reviewerEdit.connect("editingFinished()", self._onReviewer)
         ui.cohortFilterSelector.connect("currentIndexChanged(int)", self._onFilter)
         ui.cohortMergeButton.connect("clicked()", self._onMerge)
@@ -108,13 +106,11 @@ class CohortPanel:
         self.viewer.end()
         self.session = None
         try:
-            if not folder.strip():
-                raise Sketch2CTError(_("Choose the folder of a cohort first."))
-            self.session = ReviewSession(Path(folder.strip()), self._ui.reviewerEdit.text.strip())
+            self.session = ReviewSession(Path(folder), self._ui.reviewerEdit.text.strip())
         except Sketch2CTError as error:
             self._label.show(str(error))
         else:
-            qt.QSettings().setValue(_FOLDER_SETTING, folder.strip())
+            rememberFolder(folder)
             self.viewer.begin(self.session)
         self._showSession()
 
@@ -129,10 +125,11 @@ class CohortPanel:
 
     def _showSession(self) -> None:
         session, blind = self.session, self.session is not None and self.session.isBlind
+        showOpened(self._ui, session)  # first of all: labels need their width to know their height
         offerFilters(self._ui.cohortFilterSelector, blind)
         self.verdicts.setBlind(blind)
         self.editing.setBlind(blind)
-        self._ui.cohortResultButton.visible = blind
+        self._ui.cohortResultButton.visible, self._ui.cohortAgreementButton.visible = blind, not blind
         self._keysLabel.show(self.verdicts.keysText())
         self.table.show(session)
         if session is not None:
@@ -172,7 +169,7 @@ class CohortPanel:
         if session is None or not self.say(**changes):
             return False
         session.arrange()
-        self.table.update()
+        self.table.reorder()
         if following is not None:
             self._goTo(following)
         else:
@@ -225,6 +222,10 @@ class CohortPanel:
             self._goTo(name)
 
     # Widgets
+
+    def _onOpen(self) -> None:
+        if folder := askFolder():
+            self.open(folder)
 
     def _onReviewer(self) -> None:
         name = self._ui.reviewerEdit.text.strip()
@@ -288,10 +289,9 @@ class CohortPanel:
         return self.session is not None and self.viewer.images is not None and self.session.isWritable
 
     def _offer(self) -> None:
-        opened = self.session is not None
-        self._ui.undoVerdictButton.enabled = opened and self.session is not None and self.session.isWritable
-        self._ui.cohortAgreementButton.enabled = opened and not (self.session is not None and self.session.isBlind)
-        self._ui.cohortMergeButton.enabled = self._ui.undoVerdictButton.enabled
+        ui, session = self._ui, self.session
+        ui.undoVerdictButton.enabled = ui.cohortMergeButton.enabled = session is not None and session.isWritable
+        ui.cohortAgreementButton.enabled = session is not None and not session.isBlind
         self.editing.offer(self._isOffered())
         self._offerKeys()
 

@@ -13,10 +13,10 @@ from .OneShot import OneShot
 from .ReviewSession import ReviewSession
 from .Signal import Signal
 
-COLUMNS = ("thumbnail", "case", "status", "scores", "structure", "volume", "dice", "flags", "description")
+COLUMNS = ("thumbnail", "case", "status", "scores", "volume", "dice", "structure", "flags", "description")
 _HIDDEN_WHEN_BLIND = ("scores", "structure", "volume", "dice", "flags", "description")
 _SORTED_BY = COLUMNS[1:]
-_WIDTHS = (102, 78, 84, 48, 104, 62, 46, 150, 260)
+_WIDTHS = (100, 78, 70, 46, 58, 38, 104, 220, 320)  # up to the volume they fit into a narrow panel
 THUMBNAIL = (96, 32)  # pixels; a third each for axial, coronal and sagittal
 _COLOURS = {"accepted": (0, 110, 40), "rejected": (170, 30, 30), "needs_edit": (160, 90, 0), "disputed": (130, 0, 130)}
 _WARNING = (160, 70, 0)
@@ -72,6 +72,11 @@ class CohortTable:
         self._markCurrent()
         self._table.blockSignals(blocked)
         self._fillSight()
+
+    def reorder(self) -> None:
+        """As `update`, if the session shows other cases or in another order; no row is filled anew for nothing."""
+        if self._session is not None and self._session.shown != self._names:
+            self.update()
 
     def grow(self) -> None:
         """As `update`, but what is in sight stays where it is when the new cases come at the end."""
@@ -141,7 +146,7 @@ class CohortTable:
         }
         if facts.edits:
             texts["case"] = _("{name} (edited)").format(name=name)
-        colours = {"status": _COLOURS.get(status), "flags": _WARNING}
+        colours = {"status": _COLOURS.get(status), "flags": _WARNING, "case": _WARNING if facts.flags else None}
         for column, key in enumerate(COLUMNS):
             item = self._table.item(row, column)
             if item is None:
@@ -151,7 +156,7 @@ class CohortTable:
                 self._setThumbnail(item, name)
                 continue
             item.setText(texts[key])
-            item.setToolTip(texts[key])
+            item.setToolTip(facts.flags if key == "case" and facts.flags else texts[key])  # flags may be out of sight
             colour = _WARNING if facts.problem else colours.get(key)
             item.setForeground(qt.QBrush(qt.QColor(*colour)) if colour else qt.QBrush())
 
@@ -161,7 +166,9 @@ class CohortTable:
         path = self._session.thumbnail(name)
         picture = qt.QPixmap(str(path)) if path is not None else qt.QPixmap()
         if not picture.isNull():
-            item.setIcon(qt.QIcon(picture.scaled(*THUMBNAIL, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)))
+            icon = qt.QIcon(picture.scaled(*THUMBNAIL, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation))
+            icon.addPixmap(icon.pixmap(*THUMBNAIL), qt.QIcon.Selected)  # or a CT would turn blue
+            item.setIcon(icon)
 
     def _onTitle(self, column: int) -> None:
         name = COLUMNS[column]

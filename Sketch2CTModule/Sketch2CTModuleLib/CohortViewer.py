@@ -161,7 +161,8 @@ class CohortViewer:
 def sessionText(session: ReviewSession) -> str:
     """How far the review is, and what stands in its way."""
     done, total = session.counts()
-    parts = [_("{done} of {total} reviewed").format(done=done, total=total)]
+    name = escape(session.cohort.root.name)
+    parts = [_("<b>{cohort}</b>: {done} of {total} reviewed").format(cohort=name, done=done, total=total)]
     if len(session.shown) != total:
         parts.append(_("{n} listed").format(n=len(session.shown)))
     if session.cohort.total > total:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import slicer
+from numpy.typing import NDArray
 
+from sketch2ct.anatomy import vocabulary
+from sketch2ct.geometry import Grid
 from sketch2ct.provenance import PREFIX
 
 from .BundleFacts import SOFT_TISSUE
@@ -18,6 +22,8 @@ from .SegmentationBuilder import SegmentationBuilder
 from .ViewFitter import ViewFitter
 
 REVIEW, CASE = "review", f"{PREFIX}case"
+_BONE, _BONE_HU = (1500.0, 300.0), 500  # window and level; what is denser in the middle of its range is bone
+_OUTLINE = 2  # pixels
 _VOLUME, _SEGMENTATION = "vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"
 
 
@@ -37,6 +43,7 @@ class ReviewScene:
         self._curves = ReviewCurves(self._scene, REVIEW)
         self._edited = edited
         self._watched: tuple[Any, list[int]] | None = None
+        self._window: tuple[float, float] | None = None  # as it was set here
 
     @property
     def volume(self) -> Any:
@@ -53,11 +60,10 @@ class ReviewScene:
         slicer.app.pauseRender()
         try:
             kind = "Blind" if blind else "SYNTHETIC review"
-            self._showVolume(images, f"{kind} CT {label}")
-            self._showMask(images, f"{kind} mask {label}")
+            case = None if blind else images.name
+            self._showVolume(images, f"{kind} CT {label}", case)
+            self._showMask(images, f"{kind} mask {label}", case)
             self._curves.show([] if blind else images.sketches)
-            for node in (self.volume, self.segmentation):
-                node.SetAttribute(CASE, None if blind else images.name)
             self._hideOthers()
             self._fitter.fit([], self.segmentation, self.volume if images.ct is not None else None)
         finally:
@@ -85,32 +91,40 @@ class ReviewScene:
                     self._scene.RemoveNode(node.GetNthDisplayNode(number))
                 self._scene.RemoveNode(node)
 
-    def _showVolume(self, images: ReviewImages, name: str) -> None:
+    def _showVolume(self, images: ReviewImages, name: str, case: str | None) -> None:
         node = self.volume or self._add(_VOLUME)
+        change = node.StartModify()  # whoever watches the node is told once
         node.SetName(name)
-        if images.ct is None or images.voxels is None:
+        node.SetAttribute(CASE, case)
+        if images.ct is not None and images.voxels is not None:
+            _fillVolume(node, images.ct.grid, images.voxels)
+        node.EndModify(change)
+        if images.ct is None:
             self._background(None)
             return
-        change = node.StartModify()
-        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(images.ct.grid.affine))
-        old = slicer.util.arrayFromVolume(node) if node.GetImageData() is not None else None
-        if old is not None and old.shape == images.voxels.shape and old.dtype == images.voxels.dtype:
-            old[:] = images.voxels
-            slicer.util.arrayFromVolumeModified(node)
-        else:
-            slicer.util.updateVolumeFromArray(node, images.voxels)
-        node.EndModify(change)
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
             node.GetDisplayNode().SetSaveWithScene(False)
             node.GetDisplayNode().AutoWindowLevelOff()
-            node.GetDisplayNode().SetWindowLevel(*SOFT_TISSUE)  # later cases keep what the user has set
+            self._window = _windowLevel(node.GetDisplayNode())
+        self._showWindow(node.GetDisplayNode(), images)
         self._background(node.GetID())
 
-    def _showMask(self, images: ReviewImages, name: str) -> None:
+    def _showWindow(self, display: Any, images: ReviewImages) -> None:
+        """The window that suits the structure, unless the user has chosen another: that one stays for all cases."""
+        if _windowLevel(display) == self._window:
+            structures = {sketch.structure for sketch in images.sketches} or set(images.names.values())
+            bony = all(sum(vocabulary()[name].hu) / 2 > _BONE_HU for name in structures)
+            self._window = _BONE if bony else SOFT_TISSUE
+            display.SetWindowLevel(*self._window)
+
+    def _showMask(self, images: ReviewImages, name: str, case: str | None) -> None:
         node = self.segmentation or self._add(_SEGMENTATION)
         self._release()
+        change = node.StartModify()
         node.SetName(name)
+        node.SetAttribute(CASE, case)
+        node.EndModify(change)
         node.GetSegmentation().RemoveAllSegments()
         self._builder.fill(node, images.labels, images.names, surfaces=False)
         if images.ct is not None:
@@ -119,6 +133,7 @@ class ReviewScene:
             node.CreateDefaultDisplayNodes()
             node.GetDisplayNode().SetSaveWithScene(False)
             node.GetDisplayNode().SetOpacity2DFill(0.25)
+            node.GetDisplayNode().SetSliceIntersectionThickness(_OUTLINE)
         node.GetDisplayNode().SetVisibility(True)
         self._watch(node)
 
@@ -175,3 +190,18 @@ class ReviewScene:
     def close(self) -> None:
         """Stop observing; the nodes stay."""
         self._release()
+
+
+def _windowLevel(display: Any) -> tuple[float, float]:
+    return display.GetWindow(), display.GetLevel()
+
+
+def _fillVolume(node: Any, grid: Grid, voxels: NDArray[np.int16]) -> None:
+    """Put voxels (k, j, i) on a grid into a volume node, into the same memory if they fit."""
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.affine))
+    old = slicer.util.arrayFromVolume(node) if node.GetImageData() is not None else None
+    if old is not None and old.shape == voxels.shape and old.dtype == voxels.dtype:
+        old[:] = voxels
+        slicer.util.arrayFromVolumeModified(node)
+    else:
+        slicer.util.updateVolumeFromArray(node, voxels)

@@ -116,7 +116,7 @@ class ReviewSession:
 
     def arrange(self) -> list[str]:
         """Bring `shown` up to date; it."""
-        names = [name for name in self.names if self._passes(name)]
+        names = [name for name in self.names if self._passes(name)] if self._filter != "all" else list(self.names)
         if self._column != "case" or self._descending:
             keys = {name: self._key(name) for name in names}
             valued = sorted((n for n in names if not keys[n][0]), key=lambda n: keys[n][1], reverse=self._descending)
@@ -187,7 +187,9 @@ class ReviewSession:
 
     def counts(self) -> tuple[int, int]:
         """How many cases the reviewer has done, and how many there are."""
-        return sum(self.isDone(name) for name in self.names), len(self.names)
+        known = set(self.names)
+        own = (name for (name, reviewer) in self._latest if reviewer == self.reviewer)  # asking every case would take longer
+        return sum(name in known and self.isDone(name) for name in own), len(known)
 
     # Masks
 
@@ -207,8 +209,6 @@ class ReviewSession:
         self._latest, self._statuses = latest, statuses(latest.values())
 
     def _passes(self, name: str) -> bool:
-        if self._filter == "all":
-            return True
         if self._filter == "todo":
             return not self.isDone(name)
         if self._filter == "flagged":

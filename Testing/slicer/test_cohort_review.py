@@ -12,6 +12,7 @@ import slicer
 
 from module_driver import ModuleDriver
 from review_cohorts import BUNDLE_HASH, lengthen, make_cohort, mandible
+from reviewing import Reviewing, case
 from sketch2ct.cohort.folder import Cohort
 from sketch2ct.imaging import read_ct, read_image
 from sketch2ct.review.store import ReviewStore
@@ -44,57 +45,6 @@ def review(module, root):
     return Reviewing(module, root)
 
 
-class Reviewing:
-    """A reviewer at work in the opened cohort."""
-
-    def __init__(self, module, root, reviewer="AB"):
-        self.module, self.root = module, root
-        self.ui.cohortSection.collapsed = False
-        self.name(reviewer)
-        self.open(root)
-
-    ui = property(lambda self: self.module.ui)
-    desktop = property(lambda self: self.module.desktop)
-    panel = property(lambda self: self.module.panel.cohort)
-    store = property(lambda self: ReviewStore(self.root))
-    current = property(lambda self: self.panel.session.current if self.panel.session else None)
-
-    def name(self, reviewer):
-        self.ui.reviewerEdit.setText(reviewer)
-        self.ui.reviewerEdit.editingFinished.emit()
-
-    def open(self, root):
-        self.ui.cohortPath.setCurrentPath(str(root))
-        self.desktop.click(self.ui.cohortOpenButton)
-
-    def press(self, *keys, on="Red"):
-        for key in keys:
-            self.desktop.key(on, key)
-        self.desktop.process_events()
-
-    def filter(self, name):
-        self.module.choose(self.ui.cohortFilterSelector, name)
-        self.desktop.process_events()
-
-    def said(self, number, reviewer="AB"):
-        return self.store.latest().get((case(number), reviewer))
-
-    def texts(self):
-        """Every row in sight: title -> text."""
-        table = self.ui.cohortTable
-        self.desktop.process_events()
-        titles = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount)]
-        rows = []
-        for row in range(table.rowCount):
-            items = [table.item(row, column) for column in range(len(titles))]
-            rows.append({title: item.text() for title, item in zip(titles, items, strict=True) if item and title})
-        return rows
-
-
-def case(number):
-    return f"case-{number:05d}"
-
-
 def nodes(kind):
     return [node for node in slicer.util.getNodesByClass(kind) if node.GetAttribute("Sketch2CT.role") == "review"]
 
@@ -105,6 +55,38 @@ def shown_voxels():
 
 def shown_mask():
     return slicer.util.arrayFromSegmentBinaryLabelmap(nodes(MASK)[0], "mandible", nodes(CT)[0])
+
+
+# Opening
+
+
+def shown_widgets(ui):
+    """What a user sees of the section, by name."""
+    section = ui.cohortSection
+    inside = {name: widget for name, widget in vars(ui).items() if widget.isWidgetType() and section.isAncestorOf(widget)}
+    return {name for name, widget in inside.items() if widget is not section and widget.isVisibleTo(section)}
+
+
+def test_before_a_cohort_is_open_there_is_one_sentence_and_two_buttons(module, root, tmp_path):
+    nothing = {"cohortLabel", "cohortOpenButton", "makeButton"}
+    module.ui.cohortSection.collapsed = False
+    assert shown_widgets(module.ui) == nothing and module.ui.cohortLabel.text.startswith("Open a cohort")
+    review = Reviewing(module, root)
+    opened = {"reviewerEdit", "cohortFilterSelector", "cohortTable", "caseLabel", "acceptButton", "scoreRow", "noteEdit", "reviewKeysLabel"}
+    assert opened | {"exportButton", "cohortMergeButton", "cohortAgreementButton"} <= shown_widgets(review.ui)
+    assert review.ui.cohortLabel.text.startswith("<b>cohort</b>: ") and review.ui.cohortLabel.toolTip == str(root)
+    review.open(tmp_path)  # no cohort
+    assert shown_widgets(review.ui) == nothing and "neither a cohort nor a result" in review.ui.cohortLabel.text
+
+
+def test_open_begins_where_the_last_cohort_was_and_cancelling_changes_nothing(review, monkeypatch):
+    import qt
+
+    asked = []
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", staticmethod(lambda *given: asked.append(given[-1]) or ""))
+    review.press("N")
+    review.desktop.click(review.ui.cohortOpenButton)
+    assert asked == [str(review.root)] and review.current == case(2)
 
 
 # From case to case
@@ -151,6 +133,22 @@ def test_slice_views_are_at_the_structures_centre(review):
     plane = Cohort.open(review.root).case(case(3)).request().sketches[0].plane.matrix
     matrix = slicer.util.arrayFromVTKMatrix(review.desktop.views["Red"].node.GetSliceToRAS())
     assert abs(matrix[2, 3] - plane[2, 3]) < 1e-3 and abs(plane[2, 3] - centre[2]) > 5
+
+
+def test_a_bone_is_shown_in_a_window_for_bone_until_the_user_chooses_another(module, tmp_path):
+    review = Reviewing(module, make_cohort(tmp_path / "cohort", 3))
+    for name in ("request.json", "labels.json"):
+        soft = review.root / "cases" / case(2) / name
+        soft.write_text(soft.read_text().replace("mandible", "brainstem"))
+    review.open(review.root)
+    display, seen = nodes(CT)[0].GetDisplayNode(), []
+    for key in ("P", "N", "N"):
+        review.press(key)
+        seen.append((display.GetWindow(), display.GetLevel()))
+    assert seen == [(1500, 300), (350, 40), (1500, 300)]
+    display.SetWindowLevel(700, 90)
+    review.press("P")
+    assert (display.GetWindow(), display.GetLevel()) == (700, 90)
 
 
 def test_the_arrows_go_through_the_table_and_a_click_shows_its_case(review):
@@ -318,7 +316,7 @@ def test_what_is_to_do_shrinks_with_every_verdict(review):
 
 def test_a_click_on_a_title_sorts_and_next_follows_the_order(review):
     header = review.ui.cohortTable.horizontalHeader()
-    header.sectionClicked.emit(5)  # volume
+    header.sectionClicked.emit(4)  # volume
     rows = review.texts()
     volumes = [float(row["Volume"].split()[0]) for row in rows]
     assert volumes == sorted(volumes) and volumes[0] < volumes[-1]
@@ -326,7 +324,7 @@ def test_a_click_on_a_title_sorts_and_next_follows_the_order(review):
     review.panel._goTo(order[0])
     review.press("N", "N")
     assert review.current == order[2]
-    header.sectionClicked.emit(5)
+    header.sectionClicked.emit(4)
     assert [row["Case"] for row in review.texts()] == order[::-1]
     header.sectionClicked.emit(1)
     assert [row["Case"] for row in review.texts()] == [case(n) for n in range(1, CASES + 1)]
@@ -337,6 +335,7 @@ def test_the_table_says_what_was_asked_and_measured(review):
     assert fifth["Structure"] == "Mandible" and "mandible" in fifth["Description"] and fifth["Dice"] == "0.74"
     assert fifth["Volume"].endswith(" mL") and "only 0.74" in fifth["Flags"] and review.texts()[0]["Flags"] == ""
     assert not review.ui.cohortTable.item(0, 0).icon().isNull()
+    assert "only 0.74" in review.ui.cohortTable.item(4, 1).toolTip() and review.ui.cohortTable.item(0, 1).toolTip() == case(1)
     review.press("N", "N", "N", "N")
     assert all(word in review.ui.caseLabel.text for word in (case(5), "Mandible", "Dice 0.74", "only 0.74"))
 
@@ -355,7 +354,7 @@ def test_rows_are_filled_as_they_come_into_sight(module, root):
 def test_two_reviewers_who_disagree_are_told_apart(review):
     review.press("A", "A")
     review.name("CD")
-    assert review.current == case(3) and review.ui.cohortLabel.text.startswith("0 of 6")
+    assert review.current == case(3) and review.ui.cohortLabel.text.startswith("<b>cohort</b>: 0 of 6")
     review.press("P", "P", "X", "A")
     assert [row["Status"] for row in review.texts()[:3]] == ["disputed", "accepted", ""]
     assert review.said(1, "AB").status == "accepted" and review.said(1, "CD").status == "rejected"
@@ -627,9 +626,9 @@ def test_a_reloaded_module_remembers_and_uses_the_nodes_again(module, root):
     slicer.util.reloadScriptedModule("Sketch2CTModule")
     module.widget = slicer.util.getModuleWidget("Sketch2CTModule")
     assert Cohort.open(root).case(case(2)).versions() == [1]
-    assert module.ui.cohortPath.currentPath == str(root) and module.ui.reviewerEdit.text == "AB" and module.panel.cohort.session is None
+    assert module.ui.reviewerEdit.text == "AB" and module.panel.cohort.session is None
     module.ui.cohortSection.collapsed = False
-    module.desktop.click(module.ui.cohortOpenButton)
+    review.open(root)
     assert nodes(MASK) == [before] and len(nodes(CT)) == 1
     review.press("A")
     assert review.said(1).status == "accepted"

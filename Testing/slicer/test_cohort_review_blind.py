@@ -11,6 +11,7 @@ import slicer
 
 from module_driver import ModuleDriver
 from review_cohorts import SMALL, make_case, make_cohort
+from reviewing import Reviewing, case
 from sketch2ct.cohort.folder import Cohort
 from sketch2ct.data.nnunet import Dataset
 from sketch2ct.review.blind import make_blind
@@ -48,16 +49,8 @@ def module(desktop, tmp_path, monkeypatch, reading):
 
     monkeypatch.setattr(EnvironmentCheck, "run", lambda self: None)
     driver = ModuleDriver(desktop, tmp_path / "results")
-    driver.ui.cohortSection.collapsed = False
-    driver.ui.reviewerEdit.setText("AB")
-    driver.ui.reviewerEdit.editingFinished.emit()
-    driver.ui.cohortPath.setCurrentPath(str(reading))
-    driver.desktop.click(driver.ui.cohortOpenButton)
+    Reviewing(driver, reading)
     return driver
-
-
-def case(number):
-    return f"case-{number:05d}"
 
 
 def told(module):
