@@ -17,7 +17,7 @@ from .resources import resources_dir
 
 @dataclass(frozen=True)
 class Structure:
-    """One anatomical structure. `hu` and `volume_ml` are wide plausible ranges, not measurements."""
+    """One anatomical structure. `hu` and `volume_ml` are wide plausible ranges, not measurements; a `bony` one is part of the skeleton."""
 
     name: str
     display: str
@@ -33,6 +33,7 @@ class Structure:
     volume_ml: tuple[float, float]
     pieces: int
     tube: bool
+    bony: bool = False
     derived: bool = False
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 SUMS = "SHA256SUMS"
-NETWORKS = ("mask", "volume", "region")  # stored in int8
+NETWORKS = ("mask", "volume", "region", "region_volume")  # stored in int8
 ENVIRONMENT_VARIABLE = "SKETCH2CT_BUNDLES"  # more folders of bundles, searched first
 
 

@@ -53,11 +53,17 @@ def generate(
     samples: Annotated[int | None, typer.Option(help="How many different results.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly to follow the request.")] = None,
     mask_only: Annotated[bool, typer.Option("--mask-only", help="Stop after the mask; no CT.")] = False,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Complete the surroundings: the whole region around what is made or given, which stays as it is."),
+    ] = False,
+    volume_bundle: Annotated[str | None, typer.Option(help="The bundle that makes the CT; by default that of the mask.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result in OUT.")] = False,
     scene: Annotated[bool, typer.Option("--scene", help="Also write scene.mrb for 3D Slicer.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write preview.png.")] = False,
 ) -> None:
     """Make a segmentation and a synthetic CT from a request."""
+    from . import pairing
     from .console import run_progress
     from .intake import check, read_request
 
@@ -69,8 +75,12 @@ def generate(
         "seed": seed,
         "samples": samples,
         "guidance": guidance,
+        "volume_bundle": volume_bundle,
     }
     asked = read_request(request).with_changes(**changes)
+    asked = pairing.fitted(asked, *(["mask"] if bundle else []), *(["volume"] if bundle or volume_bundle else []))
+    if complete and asked.surroundings is None:
+        asked = asked.with_changes(surroundings=pairing.completing(asked.bundle))
     if asked.volume_generator == NONE and (scene or preview):
         raise BadRequest("A scene and a preview need a CT, and only the mask is asked for.", "Leave --scene and --preview out.")
     check(asked, out, replace=replace)

@@ -41,12 +41,21 @@ def evaluate(
     ] = None,
     usefulness: Annotated[Path | None, typer.Option(help="Folder of 'usefulness' of the same bundle, to be quoted.")] = None,
     ablation: Annotated[Path | None, typer.Option(help="Folder of 'ablate', to be quoted.")] = None,
+    surroundings: Annotated[
+        str | None,
+        typer.Option(help="A bundle that makes whole regions: also measure it, and every pairing of its generators with BUNDLE's."),
+    ] = None,
+    gaussian: Annotated[
+        Path | None, typer.Option(help="Folder of 'train-region-baseline': whole regions are compared with those of Gaussian diffusion.")
+    ] = None,
+    region_samples: Annotated[int | None, typer.Option(min=1, help="Whole regions from text that are measured; by default 40.")] = None,
 ) -> None:
     """Measure a bundle on cases it has not seen."""
     from .evaluation.run import evaluate as run
 
     own: dict[str, Any] = {"only": parts, "draws": draws, "ct_cases": ct_cases, "ct_samples": ct_samples}
     own |= {"segmenter": segmenter, "fid_weights": fid_weights, "usefulness": usefulness, "ablation": ablation}
+    own |= {"surroundings": surroundings, "gaussian": gaussian, "region_samples": region_samples}
     run(bundle, data, images, labels, out, cases, device, seed, samples, hand, **own)
 
 
@@ -129,12 +138,45 @@ def usefulness(
     run(bundle, data, images, labels, out, **own, resume=resume, device=device, recipe=recipe)
 
 
+def train_region_baseline(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the baseline.")],
+    recipe: Annotated[str, typer.Option(help="Of whole regions: its name, or the path of a .yaml file.")] = "headneck-guidegen",
+    minutes: Annotated[float, typer.Option(min=0.01, help="Of both trainings together; those of the recipe's mask stage are fair.")] = 240,
+    cache: Annotated[Path | None, typer.Option(help="Prepared data of a training of the recipe; by default OUT/cache.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    resume: Resume = False,
+    device: Device = "auto",
+) -> None:
+    """Train the baseline of whole regions: Gaussian diffusion in the latent of class maps, as large as the recipe's own network."""
+    from .training.region_baseline import train_baseline as run
+
+    typer.echo(run(recipe, data, out, minutes=minutes, cache=cache, resume=resume, device=device, seed=seed))
+
+
+def samples(
+    out: Annotated[Path, typer.Option(help="The picture to write, PNG.")],
+    bundle: BundleName = "headneck-guidegen",
+    count: Annotated[int, typer.Option(min=1, max=40, help="How many.")] = 10,
+    volume_bundle: Annotated[str | None, typer.Option(help="The bundle that makes the CTs; by default the same.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the first; the others count on.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; fewer are faster.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Draw a sheet of whole regions from words alone: what was said, three planes of the label map and of the CT."""
+    from .evaluation.region_sheet import sheet
+
+    typer.echo(sheet(bundle, out, count=count, volume_bundle=volume_bundle, seed=seed, steps=steps, device=device))
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "bench": bench,
     "ablate": ablate,
     "train-segmenter": train_segmenter,
     "usefulness": usefulness,
+    "train-region-baseline": train_region_baseline,
+    "samples": samples,
 }
 
 

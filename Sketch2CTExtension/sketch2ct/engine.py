@@ -16,17 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import __version__, bundle, devices, framing, masks, results, volumes
+from . import __version__, bundle, devices, framing, masks, pairing, results, volumes
 from .anatomy import vocabulary
+from .describe import region
 from .errors import OutOfMemory, Sketch2CTError
 from .generation import MaskCondition, MaskGenerator, Progress, VolumeGenerator
+from .geometry import Grid
 from .imaging import HU_MAX, HU_MIN, CTVolume, LabelVolume
 from .metering import Meter
+from .pairing import Bundles
 from .quality import readout
-from .request import NONE, GenerationRequest
+from .request import NONE, WHOLE_REGION, GenerationRequest
 
-# Shares of one sample's time: measured on two CPU cores for the sample request, mask 0.75 s, CT 1.7 s, warm.
-SHARES = {"load": 0.05, "mask": 0.27, "volume": 0.65, "write": 0.03}
+# Shares of one sample's time: measured on two CPU cores for the sample request, mask 0.75 s, CT 1.7 s, warm; a whole region takes 30 steps
+# of 0.5 s, whether it is asked for alone or around a mask.
+WHOLE = 6.0
+SHARES = {"load": 0.05, "mask": 0.27, "surroundings": WHOLE, "volume": 0.65, "write": 0.03}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
 
@@ -49,24 +54,26 @@ class Engine:
         or Cancelled.
         """
         progress = progress or Progress()
-        chosen = self._bundles(request.bundle)
-        plan = framing.plan(request, chosen.metadata)
+        bundles = pairing.load(request, self._bundles)
+        plan = bundles.plan(request)
         device = devices.choose(request.device)
         voxels = int(np.prod(plan.grid.shape)) * request.samples
         names = [f"sample-{n + 1:03d}" for n in range(request.samples)] if request.samples > 1 else ["."]
         started = time.monotonic()
-        with results.staged(out, replace=replace, voxels=voxels) as folder, memory_errors(device), _deterministic():
+        with results.staged(out, replace=replace, voxels=voxels) as folder, memory_errors(device, request), _deterministic():
             for number, name in enumerate(names):
                 single = request.with_changes(seed=sample_seed(request.seed, number), samples=1)
                 share = _share(progress, number, request, started)
                 meter = Meter(device)
-                result = self._sample(single, plan, chosen, device, share, meter)
+                result = self._sample(single, plan, bundles, device, share, meter)
                 share("write", 0, 1)
                 with meter.stage("write"):
                     request_bytes = results.write_images(folder / name, result)
-                judged = plan.structures or _contoured(result.labels)
-                quality = readout(result.labels, result.ct, single, chosen.metadata, made=judged)
-                facts = _provenance(chosen, device, meter) | {"seed": single.seed, "sample": number + 1}
+                judged = _judged(result.labels, plan, completed=bundles.surroundings is not None)
+                regional = bundles.surroundings is not None or single.mask_generator in WHOLE_REGION
+                asked = region.read(single.description).volumes() if regional else None
+                quality = readout(result.labels, result.ct, single, bundles.metadata, made=judged, asked=asked)
+                facts = _provenance(bundles.mask, device, meter) | {"seed": single.seed, "sample": number + 1} | bundles.facts(single)
                 facts |= {"request_sha256": hashlib.sha256(request_bytes).hexdigest(), "quality": quality}
                 results.write_manifest(folder / name, facts)
                 share("write", 1, 1)
@@ -76,7 +83,7 @@ class Engine:
         self,
         request: GenerationRequest,
         plan: framing.Plan,
-        chosen: bundle.Bundle,
+        bundles: Bundles,
         device: torch.device,
         progress: Progress,
         meter: Meter,
@@ -84,19 +91,22 @@ class Engine:
         """The stages of one sample that are asked for."""
         progress("load", 0, 2)
         with meter.stage("load"):
-            mask_generator = self._get("mask", self._masks, request.mask_generator, chosen, device)
+            mask_generator = self._get("mask", self._masks, request.mask_generator, bundles.mask, device)
             progress("load", 1, 2)
-            volume_generator = self._get("volume", self._volumes, request.volume_generator, chosen, device)
+            completer = bundles.surroundings and self._get("surroundings", self._masks, WHOLE_REGION[0], bundles.surroundings, device)
+            volume_generator = self._get("volume", self._volumes, request.volume_generator, bundles.volume, device)
         progress("load", 2, 2)
-        sketches, steps = tuple(request.sketches), request.steps
-        order = framing.label_order(chosen.metadata)
+        steps = request.steps
         if mask_generator is None:
-            labels = compose(None, plan, order)
+            labels = compose(None, plan, bundles.order)
         else:
-            condition = MaskCondition(plan.structures, sketches, request.description, plan.grid, plan.context, steps, request.guidance)
+            condition = _condition(request, plan.structures, plan.grid, plan.context)
             with meter.stage("mask"), torch.no_grad():
                 made = mask_generator.generate(condition, stage_rng(request.seed, "mask"), progress)
-                labels = compose(made, plan, order)
+                labels = compose(made, plan, bundles.order)
+        if completer:
+            with meter.stage("surroundings"), torch.no_grad():
+                labels = complete(labels, request, plan, bundles, completer, progress.under("surroundings"))
         if volume_generator is None:
             return results.Result(labels, None, request)
         with meter.stage("volume"), torch.no_grad():
@@ -133,7 +143,8 @@ def _hashed(text: str) -> int:
 def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> LabelVolume:
     """What was made and the context as one uint8 map with the bundle's values; the context wins where both are.
 
-    A generator may make more than was asked for (a whole region); what the bundle has no value for is left out.
+    A generator may make more than was asked for (a whole region); what the bundle has no value for is left out. A structure that the
+    context holds gets not one voxel more.
     """
     if made is not None and made.array.shape != plan.grid.shape:
         raise Sketch2CTError(f"The mask generator returned {made.array.shape} voxels instead of {plan.grid.shape}.")
@@ -141,7 +152,8 @@ def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> L
     names: dict[int, str] = {}
     layers: list[tuple[LabelVolume, str]] = []
     if made is not None:
-        more = [name for name in made.names.values() if name in order and name not in plan.structures and made.has(name)]
+        kept = set(plan.structures) | {name for name in order if plan.context is not None and plan.context.has(name)}
+        more = [name for name in made.names.values() if name in order and name not in kept and made.has(name)]
         layers = [(made, name) for name in (*plan.structures, *more)]
     if plan.context is not None:
         layers += [(plan.context, name) for name in plan.context.names.values() if plan.context.has(name)]
@@ -151,6 +163,37 @@ def compose(made: LabelVolume | None, plan: framing.Plan, order: list[str]) -> L
         if source.has(name):
             array[source.mask(name)] = value
     return LabelVolume(array, plan.grid, dict(sorted(names.items())))
+
+
+def complete(
+    labels: LabelVolume, request: GenerationRequest, plan: framing.Plan, bundles: Bundles, generator: MaskGenerator, progress: Progress
+) -> LabelVolume:
+    """The whole region around the structures of `labels`, which stay as they are, to the voxel, empty ones included.
+
+    Where nothing of the region is missing, `labels` themselves.
+    """
+    given = framing.Plan(plan.structures, plan.grid, labels)
+    missing = framing.missing_around(given, bundles.around or {})
+    if not missing:
+        return labels
+    structures = tuple(name for name in missing if not vocabulary()[name].derived)
+    made = generator.generate(_condition(request, structures, plan.grid, labels), stage_rng(request.seed, "surroundings"), progress)
+    around = LabelVolume(made.array, made.grid, {value: name for value, name in made.names.items() if name not in plan.structures})
+    whole = compose(around, framing.Plan(structures, plan.grid, labels), bundles.order)
+    return LabelVolume(whole.array, whole.grid, dict(sorted((labels.names | whole.names).items())))
+
+
+def _condition(request: GenerationRequest, structures: tuple[str, ...], grid: Grid, context: LabelVolume | None) -> MaskCondition:
+    return MaskCondition(structures, tuple(request.sketches), request.description, grid, context, request.steps, request.guidance)
+
+
+def _judged(labels: LabelVolume, plan: framing.Plan, *, completed: bool) -> tuple[str, ...]:
+    """The structures whose quality is told: those asked for and, around them, those `completed`; of a given mask all that it holds."""
+    if plan.structures and not completed:
+        return plan.structures
+    context = plan.context if plan.structures else None
+    others = [name for name in _contoured(labels) if name not in plan.structures and not (context and context.has(name))]
+    return (*plan.structures, *others)
 
 
 def _contoured(labels: LabelVolume) -> tuple[str, ...]:
@@ -168,8 +211,10 @@ def _checked(ct: CTVolume, plan: framing.Plan) -> CTVolume:
 
 def spans(request: GenerationRequest) -> dict[str, tuple[float, float]]:
     """Which part (from, to) of one sample's time each stage takes that the request asks for."""
-    left_out = {"mask": request.mask_generator, "volume": request.volume_generator}
-    shares = {stage: share for stage, share in SHARES.items() if left_out.get(stage) != NONE}
+    makers = {"mask": request.mask_generator, "surroundings": request.surroundings or NONE, "volume": request.volume_generator}
+    shares = {stage: share for stage, share in SHARES.items() if makers.get(stage) != NONE}
+    if request.mask_generator in WHOLE_REGION:
+        shares["mask"] = WHOLE
     ends = np.cumsum(list(shares.values())) / sum(shares.values())
     starts = [0.0, *ends[:-1].tolist()]
     return {stage: (start, end) for stage, start, end in zip(shares, starts, ends.tolist(), strict=True)}
@@ -205,7 +250,7 @@ def _deterministic() -> Iterator[None]:
 
 
 @contextmanager
-def memory_errors(device: torch.device) -> Iterator[None]:
+def memory_errors(device: torch.device, request: GenerationRequest | None = None) -> Iterator[None]:
     """Turns every way of running out of memory into OutOfMemory, and gives the device's cache back."""
     try:
         yield
@@ -214,7 +259,9 @@ def memory_errors(device: torch.device) -> Iterator[None]:
             raise
         raise OutOfMemory(
             f"The memory of {devices.label(device)} is too small for this request.",
-            "Use a smaller frame or fewer samples" + (", or --device cpu." if device.type == "cuda" else "."),
+            "Use a smaller frame or fewer samples"
+            + (", or leave the surroundings out" if request is not None and request.surroundings else "")
+            + (", or --device cpu." if device.type == "cuda" else "."),
         ) from error
     finally:
         if device.type == "cuda":

@@ -36,9 +36,17 @@ class Plan:
     context: LabelVolume | None
 
 
-def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
-    """Structures, grid and context of a request. Raises BadRequest, or BundleCorrupt when the metadata lack a frame."""
-    context = read_context(request.context, metadata) if request.context is not None else None
+def plan(request: GenerationRequest, metadata: dict[str, Any], around: dict[str, Any] | None = None) -> Plan:
+    """Structures, grid and context of a request. `metadata` are those of its bundle, `around` those of the one that completes the
+    surroundings, if any. Raises BadRequest, or BundleCorrupt when the metadata lack a frame."""
+    made = _plan(request, metadata, around)
+    if around is not None:
+        check_surroundings(request, made, around)
+    return made
+
+
+def _plan(request: GenerationRequest, metadata: dict[str, Any], around: dict[str, Any] | None) -> Plan:
+    context = read_context(request.context, metadata, around) if request.context is not None else None
     grid = choose_grid(request, metadata, context)
     check_grid(grid)
     if request.mask_generator == NONE:
@@ -59,9 +67,29 @@ def plan(request: GenerationRequest, metadata: dict[str, Any]) -> Plan:
     return Plan(structures, grid, context)
 
 
-def label_order(metadata: dict[str, Any]) -> list[str]:
-    """The names of a bundle's label values 1, 2, ...: its structures, then what is derived."""
-    return [str(name) for name in (*metadata.get("structures", []), *metadata.get("derived", []))]
+def label_order(metadata: dict[str, Any], around: dict[str, Any] | None = None) -> list[str]:
+    """The names of a bundle's label values 1, 2, ...: its structures, then what is derived; after them what only the bundle `around`,
+    which completes the surroundings, knows."""
+    own = [str(name) for known in (metadata, around or {}) for name in (*known.get("structures", []), *known.get("derived", []))]
+    return list(dict.fromkeys(own))
+
+
+def check_surroundings(request: GenerationRequest, made: Plan, around: dict[str, Any]) -> None:
+    """Raises BadRequest when the bundle that shall complete the surroundings makes no regions, or not the one that is made or given."""
+    which = f"The bundle '{request.surroundings}'"
+    if "region" not in around:
+        raise BadRequest(f"{which} makes single structures, so it cannot complete the surroundings.", "Name a bundle of GuideGen.")
+    context = made.context
+    given = [*made.structures, *(name for name in (context.names.values() if context else ()) if context and context.has(name))]
+    known = label_order(around)
+    if not set(given) & set(known):
+        raise BadRequest(f"{which} completes a region that holds no {given[0]}.", f"It knows: {', '.join(known)}.")
+
+
+def missing_around(made: Plan, around: dict[str, Any]) -> tuple[str, ...]:
+    """What the surroundings lack: the structures, and what is derived, of the bundle `around` that are neither made nor given."""
+    context = made.context
+    return tuple(n for n in label_order(around) if n not in made.structures and not (context is not None and context.has(n)))
 
 
 def remaining_structures(request: GenerationRequest, metadata: dict[str, Any], context: LabelVolume | None) -> tuple[str, ...]:
@@ -109,9 +137,9 @@ def _nearest(name: str, known: list[str]) -> str:
     return (f"Did you mean '{near[0]}'? " if near else "") + f"It makes: {', '.join(known)}."
 
 
-def read_context(path: str, metadata: dict[str, Any]) -> LabelVolume:
-    """The label map to keep. Its names are those beside the file, else the bundle's own order. Raises BadRequest."""
-    known = label_order(metadata)
+def read_context(path: str, metadata: dict[str, Any], around: dict[str, Any] | None = None) -> LabelVolume:
+    """The label map to keep. Its names are those beside the file, else the bundle's own order (see `label_order`). Raises BadRequest."""
+    known = label_order(metadata, around)
     names = names_beside(path) or dict(enumerate(known, start=1))
     from .imaging import read_image, read_labels  # needs nibabel, which Slicer lacks; the rest of this file is used there
 

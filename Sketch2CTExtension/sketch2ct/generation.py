@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import Cancelled
@@ -45,13 +45,19 @@ class Progress:
     cancel: threading.Event = field(default_factory=threading.Event)
     _spans: dict[str, tuple[float, float]] = field(default_factory=dict)
     _start: float = field(default_factory=time.monotonic)
+    _stage: str = ""
 
     def plan(self, spans: dict[str, tuple[float, float]]) -> None:
         """Which part (from, to) of the whole each stage is."""
         self._spans, self._start = spans, time.monotonic()
 
+    def under(self, stage: str) -> Progress:
+        """The same progress and cancel button for a generator that works for another stage than the one it names itself."""
+        return replace(self, _stage=stage)
+
     def __call__(self, stage: str, step: int, steps: int) -> None:
         """Step `step` of `steps` of a stage is done. Raises Cancelled when the user asked to stop."""
+        stage = self._stage or stage
         if self.cancel.is_set():
             raise Cancelled()
         if self.report is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import bundle, framing, results
+from . import pairing, results
 from .request import GenerationRequest
 
 
@@ -18,5 +18,5 @@ def read_request(path: Path) -> GenerationRequest:
 
 def check(request: GenerationRequest, out: Path, *, replace: bool = False) -> None:
     """Raises what the engine would raise for this request before its first step."""
-    plan = framing.plan(request, bundle.load(request.bundle).metadata)
+    plan = pairing.load(request).plan(request)
     results.check_out(out, replace=replace, voxels=int(np.prod(plan.grid.shape)) * request.samples)

@@ -139,7 +139,7 @@ def _same_height(views: list[View]) -> list[View]:
 
 
 def _centre(labels: LabelVolume, sketches: list[Sketch]) -> NDArray[np.float64]:
-    wanted = {sketch.structure for sketch in sketches} or set(labels.names.values())
+    wanted = {sketch.structure for sketch in sketches} or {n for n in labels.names.values() if not vocabulary()[n].derived}
     values = [value for value, name in labels.names.items() if name in wanted]
     found = np.argwhere(np.isin(labels.array, values))
     return labels.grid.to_ras(found.mean(axis=0)) if len(found) else labels.grid.centre
@@ -164,6 +164,8 @@ def _draw_view(axes: Any, view: View, window: tuple[str, int, int], labels: Labe
     limits = {"vmin": level - width / 2, "vmax": level + width / 2}
     axes.imshow(image, cmap="gray", origin="lower", extent=view.extent, interpolation="bilinear", **limits)
     for value, structure in labels.names.items():
+        if vocabulary()[structure].derived:  # outlines of body, bone and air would hide what was made
+            continue
         mask = view.sample((labels.array == value).astype(np.float32), labels.grid, 0.0)
         if mask.max() > 0.5:
             u, v = (np.arange(view.low[n], view.high[n], view.step) for n in (0, 1))

@@ -6,6 +6,7 @@ Metadata read here: `ranges` (structure -> `volume_ml`: 21 percentiles, 0 to 100
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import ndimage
 from skimage import measure
 
 from .anatomy import find, vocabulary
-from .describe import read
+from .describe import contrast, read
 from .geometry import Grid, Plane, Points, distance_to, inside, outlines, resample_polyline
 from .imaging import CTVolume, LabelVolume
 from .modality import of
@@ -36,19 +37,25 @@ def readout(
     metadata: dict[str, Any],
     *,
     made: tuple[str, ...] | None = None,
+    asked: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The readout as JSON: `sketches`, `structures` and plain-language `warnings`. Volumes in mL, distances in mm, HU.
+    """The readout as JSON: `sketches`, `structures` and plain-language `warnings`. Volumes in mL, distances in mm, HU. What the description
+    says of contrast and of the display window is under `contrast` and `display` (see `describe.contrast`).
 
-    Only the structures `made` are judged, not those that the context brought; by default those that the request names.
+    Only the structures `made` are judged, not those that the context brought; by default those that the request names. `asked` are the
+    volumes (mL) asked for; by default that of the description, where a single structure is made.
     """
     made = made or tuple(request.structures() or (n for n in find(request.description) if n in labels.names.values()))
-    asked = read(request.description).values.get("volume_ml") if len(made) == 1 else None
+    if asked is None:
+        said = read(request.description).values.get("volume_ml") if len(made) == 1 else None
+        asked = {made[0]: said} if said else {}
     sketches = [_sketch_agreement(sketch, labels) for sketch in request.sketches]
-    structures = {name: _structure(name, labels, ct, metadata, asked) for name in made}
+    structures = {name: _structure(name, labels, ct, metadata, asked.get(name)) for name in made}
     warnings = [text for item in sketches for text in _sketch_warnings(item)]
     warnings += [text for name, item in structures.items() for text in _structure_warnings(name, item, of(metadata).unit)]
     warnings += _mismatch(request)
-    return {"sketches": sketches, "structures": structures, "warnings": warnings}
+    facts, unheard = contrast.answer(request.description, request.volume_generator, metadata) if ct is not None else ({}, [])
+    return {"sketches": sketches, "structures": structures, "warnings": warnings + unheard, **facts}
 
 
 def _sketch_agreement(sketch: Sketch, labels: LabelVolume) -> dict[str, Any]:

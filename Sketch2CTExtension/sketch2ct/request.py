@@ -2,7 +2,8 @@
 
 On disk (version 1): `{"version": 1, "sketches": [{"structure", "plane" (4x4 SliceToRAS), "strokes" ([[[r, a, s], ...], ...] mm),
 "closed", "meaning"}], "description", "grid" ({"shape", "affine"} or null), "context" (path of a label map, or null),
-"mask_generator", "volume_generator", "bundle", "seed", "samples", "steps", "guidance", "device"}`. Unknown keys are refused.
+"mask_generator", "volume_generator", "bundle", "seed", "samples", "steps", "guidance", "device"}`, and where two bundles work together
+"surroundings" and "volume_bundle" (names of bundles; absent otherwise). Unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .geometry import Grid, Plane, Points, polyline_length
 MEANINGS = ("cross_section", "silhouette")
 NONE = "none"  # in place of a generator: that stage is left out
 WHOLE_REGION = ("guidegen",)  # mask generators that make everything that a bundle knows, whatever is asked
+PAIRED = ("surroundings", "volume_bundle")  # fields that name a second bundle; left out of the JSON when they name none
 MAX_TEXT = 4000  # characters; a description is a sentence or two
 MAX_POINTS = 20000  # per stroke
 MAX_COORDINATE_MM = 5000.0
@@ -91,6 +93,9 @@ class GenerationRequest:
 
     `grid` None means the bundle's own frame, placed so that the sketched structure sits where the strokes are. With
     `volume_generator` "none" the mask alone is made; with `mask_generator` "none" a CT is made from `context` as it is.
+
+    `surroundings` names the bundle that completes the region around what is made and around the context, neither of which it changes;
+    `volume_bundle` the one that the volume generator is taken from, by default `bundle`.
     """
 
     sketches: list[Sketch] = field(default_factory=list)
@@ -105,6 +110,8 @@ class GenerationRequest:
     steps: int | None = None
     guidance: float | None = None
     device: str = "auto"
+    surroundings: str | None = None
+    volume_bundle: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.description, str):
@@ -123,15 +130,19 @@ class GenerationRequest:
         _check_number("samples", self.samples, int, lambda x: 1 <= x <= 1000)
         _check_number("steps", self.steps, int, lambda x: 1 <= x <= 1000, optional=True)
         _check_number("guidance", self.guidance, float, lambda x: 0 <= x <= 20, optional=True)
-        for name in ("mask_generator", "volume_generator", "bundle"):
+        for name in ("mask_generator", "volume_generator", "bundle", *PAIRED):
             value = getattr(self, name)
+            if value is None and name in PAIRED:
+                continue
             if not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum():
                 raise BadRequest(f"'{name}' must be a plain name, not {value!r}.")
         if self.context is not None and not isinstance(self.context, str):
             raise BadRequest("'context' must be the path of a label map, or null.")
+        if self.surroundings is not None and self.mask_generator in WHOLE_REGION:
+            raise BadRequest(f"The generator '{self.mask_generator}' makes the whole region anyway.", "Leave the surroundings out.")
 
     def _check_given_mask(self) -> None:
-        if self.volume_generator == NONE:
+        if self.volume_generator == NONE and self.surroundings is None:
             raise BadRequest("Both stages are left out.", "Name a mask generator, a volume generator, or both.")
         if self.context is None:
             raise BadRequest("No mask is to be made, and none is given.", "Give a label map as the context, or name a mask generator.")
@@ -145,10 +156,11 @@ class GenerationRequest:
         return replace(self, **{key: value for key, value in changes.items() if value is not None})
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, every key present."""
+        """As JSON, every key present, but for PAIRED where they are None."""
         data: dict[str, Any] = {"version": REQUEST_VERSION}
         for item in fields(self):
-            data[item.name] = getattr(self, item.name)
+            if item.name not in PAIRED or getattr(self, item.name) is not None:
+                data[item.name] = getattr(self, item.name)
         data["sketches"] = [sketch.to_dict() for sketch in self.sketches]
         data["grid"] = self.grid.to_dict() if self.grid else None
         return data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sketch2ct import bundle
+from sketch2ct import bundle, pairing
 from sketch2ct.anatomy import vocabulary
 from sketch2ct.errors import Sketch2CTError
 
@@ -28,6 +28,15 @@ def bundleFolder(name: str) -> Path:
     return bundle.load(name, check=False).folder
 
 
+def missingForSurroundings(name: str) -> str:
+    """Why the surroundings of what the bundle makes cannot be completed, in words; empty when they can."""
+    try:
+        pairing.completing(name)
+    except (Sketch2CTError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def structureChoices(name: str) -> list[tuple[str, str]]:
     """(shown name, name) of every structure that the bundle makes."""
     known = vocabulary()
@@ -35,6 +44,25 @@ def structureChoices(name: str) -> list[tuple[str, str]]:
 
 
 def generators(name: str) -> tuple[list[str], list[str]]:
-    """The mask generators and the volume generators that the bundle holds."""
+    """The mask generators that the bundle holds; and the volume generators, those of the bundle that completes its surroundings after its
+    own."""
     listed = bundleMetadata(name).get("generators", {})
-    return listed.get("mask", ["sketch2ct"]), listed.get("volume", ["sketch2ct"])
+    volumes = listed.get("volume", ["sketch2ct"])
+    return listed.get("mask", ["sketch2ct"]), [*volumes, *(more for more in _partnersVolumes(name)[1] if more not in volumes)]
+
+
+def volumeBundle(name: str, generator: str) -> str | None:
+    """The other bundle that a volume generator which `generators` offers is taken from; None where the bundle itself holds it."""
+    if generator in bundleMetadata(name).get("generators", {}).get("volume", ["sketch2ct"]):
+        return None
+    partner, volumes = _partnersVolumes(name)
+    return partner if generator in volumes else None
+
+
+def _partnersVolumes(name: str) -> tuple[str, list[str]]:
+    """The bundle that completes the surroundings of what a bundle makes, and its volume generators; empty where there is none."""
+    try:
+        partner = pairing.completing(name)
+    except (Sketch2CTError, OSError):
+        return "", []
+    return partner, bundleMetadata(partner).get("generators", {}).get("volume", [])

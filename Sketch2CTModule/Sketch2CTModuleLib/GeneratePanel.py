@@ -13,8 +13,9 @@ from slicer.i18n import tr as _
 
 from sketch2ct.anatomy import find, vocabulary
 from sketch2ct.errors import Sketch2CTError
-from sketch2ct.request import MAX_TEXT
+from sketch2ct.request import MAX_TEXT, WHOLE_REGION
 
+from .BundleList import missingForSurroundings
 from .ComboBinding import ComboBinding
 from .DrawPanel import icon
 from .Parameters import MAX_SEED
@@ -34,6 +35,8 @@ class GeneratePanel:
         self._drawn: list[tuple[str, bytes]] = []
         self._clickedAt = 0.0
         self._status = WrappedLabel(ui.statusLabel)
+        self._completeTip = ui.completeCheck.toolTip
+        self._offeredFor: Any = None  # bundle and mask generator
         self.doubleClickS = slicer.app.doubleClickInterval / 1000
         qualities = [(_("Draft"), "draft"), (_("Standard"), "standard"), (_("Fine"), "fine")]
         self._quality = ComboBinding(ui.qualitySelector, "quality", qualities)
@@ -49,12 +52,14 @@ class GeneratePanel:
     def setParameters(self, parameters: Any) -> None:
         """Bind to another parameter node, or to None."""
         self._parameters = parameters
+        self._offeredFor = None
         self._quality.setParameters(parameters)
         self.update()
 
     def update(self, *_unused: Any) -> None:
         """Show what the button would do now, and what it lacks."""
         self._quality.update()
+        self._offerCompleting()
         button, busy = self._ui.generateButton, self._generation.busy
         self._ui.progressBar.visible = busy
         if busy:
@@ -69,6 +74,21 @@ class GeneratePanel:
         button.enabled = not missing
         button.toolTip = missing or _("Start. The scene stays usable meanwhile.")
         self._status.show(missing or self._note)
+
+    def _offerCompleting(self) -> None:
+        """Grey the check box, and say why, where no installed bundle completes the surroundings. Bundles are read once a choice."""
+        parameters = self._parameters
+        chosen = None if parameters is None else (parameters.bundle, parameters.maskGenerator)
+        if chosen is None or chosen == self._offeredFor:
+            return
+        self._offeredFor = chosen
+        reason = missingForSurroundings(parameters.bundle)
+        if not reason and parameters.maskGenerator in WHOLE_REGION:
+            reason = _("The generator {name} makes the whole region anyway.").format(name=parameters.maskGenerator)
+        self._ui.completeCheck.enabled = not reason
+        self._ui.completeCheck.toolTip = reason or self._completeTip
+        if reason and parameters.completeSurroundings:
+            parameters.completeSurroundings = False
 
     def missing(self) -> str:
         """What the run lacks, in words; empty when it can start."""
@@ -188,6 +208,7 @@ def _stageName(stage: str) -> str:
     names = {
         "load": _("Loading the model"),
         "mask": _("Making the mask"),
+        "surroundings": _("Completing the surroundings"),
         "volume": _("Making the CT"),
         "write": _("Writing the files"),
     }

@@ -24,6 +24,7 @@ class Parameters:
     samples: Annotated[int, WithinRange(1, 20)] = 1
     seed: Annotated[int, WithinRange(0, MAX_SEED)] = 0
     maskFirst: bool = False
+    completeSurroundings: bool = False
     startMask: vtkMRMLSegmentationNode
     frameVolume: vtkMRMLScalarVolumeNode
     bundle: str = "headneck"

@@ -13,30 +13,41 @@ import vtk
 from sketch2ct.anatomy import find
 from sketch2ct.errors import BadRequest
 from sketch2ct.geometry import Grid
-from sketch2ct.request import NONE, GenerationRequest, Sketch
+from sketch2ct.pairing import completing
+from sketch2ct.request import NONE, WHOLE_REGION, GenerationRequest, Sketch
 
+from .BundleList import volumeBundle
 from .Parameters import QUALITY_STEPS
 
 
 def buildRequest(parameters: Any, sketches: list[Sketch], context: Path | None = None) -> GenerationRequest:
     """The request that the parameters and sketches stand for; with `context`, a CT of that label map is asked for.
 
-    Raises BadRequest.
+    Raises BadRequest, or BundleMissing when the surroundings are to be completed and no installed bundle can.
     """
     given = context is not None
+    volumeGenerator = NONE if parameters.maskFirst and not given else parameters.volumeGenerator
     return GenerationRequest(
         sketches=sketches,
         description=parameters.description.strip(),
         grid=None if given or parameters.frameVolume is None else gridOf(parameters.frameVolume),
         context=str(context) if given else None,
         mask_generator=NONE if given else parameters.maskGenerator,
-        volume_generator=NONE if parameters.maskFirst and not given else parameters.volumeGenerator,
+        volume_generator=volumeGenerator,
         bundle=parameters.bundle,
         seed=parameters.seed,
         samples=parameters.samples,
         steps=QUALITY_STEPS[parameters.quality],
         device=parameters.device,
+        surroundings=_surroundings(parameters),
+        volume_bundle=None if volumeGenerator == NONE else volumeBundle(parameters.bundle, volumeGenerator),
     )
+
+
+def _surroundings(parameters: Any) -> str | None:
+    """The bundle that completes the surroundings, if that is wanted; what makes whole regions anyway needs none."""
+    wanted = parameters.completeSurroundings and parameters.maskGenerator not in WHOLE_REGION
+    return completing(parameters.bundle) if wanted else None
 
 
 def gridOf(volume: slicer.vtkMRMLVolumeNode) -> Grid:

@@ -83,6 +83,9 @@ class ResultLoader:
         display = node.GetDisplayNode()
         display.SetOpacity2DFill(0.35)
         display.SetOpacity2DOutline(1.0)
+        for name in files.names.values():
+            if vocabulary()[name].derived:  # body, bone and air surround everything: there for those who want them
+                display.SetSegmentVisibility(name, False)
         return node
 
     def _record(self, run: Run) -> Any:

@@ -8,7 +8,7 @@ import pytest
 LIGHT = (
     *("errors", "resources", "geometry", "anatomy", "imaging", "request", "describe", "sketching", "naming", "framing"),
     *("quality", "results", "drafting", "intake", "installing", "bundle", "generation", "preview", "console", "cli"),
-    *("provenance", "doctor", "modality", "disk", "cli_cohort", "cli_export", "cli_review"),
+    *("pairing", "provenance", "doctor", "modality", "disk", "cli_cohort", "cli_export", "cli_review"),
     *("cohort.folder", "cohort.gates", "cohort.spec", "cohort.plan", "cohort.thumb", "cohort.start"),
     *("describe.region", "data.regions", "masks.region_prior", "evaluation.region_validity"),
     *("review.store", "review.agreement", "review.blind", "review.blind_result", "export.run", "export.dicom", "export.data_card"),

@@ -182,10 +182,12 @@ def test_a_resumed_stage_goes_on_and_logs_its_checks(trained, heads):
         assert all(name in head for head in logs)
 
 
-def test_a_stage_that_the_recipe_lacks_is_refused_before_anything_is_made(trained, heads, tmp_path):
+def test_a_stage_that_the_recipe_lacks_is_refused_before_anything_is_made(recipe, heads, tmp_path):
+    masks_alone = {key: value for key, value in recipe.items() if key not in ("autoencoder", "volume")}
+    (tmp_path / "masks.yaml").write_text(yaml.safe_dump(masks_alone))
     for stage in (None, "autoencoder", "bundle"):
         with pytest.raises(BadRequest, match="no stage 'autoencoder'"):
-            train(str(trained / "toy.yaml"), heads, tmp_path / "run", stage=stage, device="cpu")
+            train(str(tmp_path / "masks.yaml"), heads, tmp_path / "run", stage=stage, device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -196,7 +198,7 @@ def test_a_frame_that_the_network_cannot_halve_is_refused(recipe, heads, tmp_pat
 
 
 def test_what_was_trained_makes_regions_from_a_bundle(trained, recipe, tmp_path, monkeypatch):
-    metadata, weights = bundle_part(recipe, trained / "run" / "mask")
+    metadata, weights = bundle_part(recipe, trained / "run")
     metadata |= {"text_encoder": {"name": text.NAME, "sha256": text.SHA256}}
     bundle.save(tmp_path / "toy", metadata, weights, "A card.\n", "CC0\n")
     monkeypatch.setenv("SKETCH2CT_BUNDLES", str(tmp_path))

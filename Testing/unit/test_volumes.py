@@ -80,6 +80,39 @@ def test_labels_become_shares_at_their_true_place(generator):
     assert middle == pytest.approx(grid.to_ras(np.argwhere(labels.mask("mandible")).mean(0)), abs=0.7)
 
 
+def whole_region(grid: Grid, drop: tuple[str, ...] = ()) -> LabelVolume:
+    """One value a voxel: a body with bone, air, a brainstem and a mandible in it, without the classes `drop`."""
+    array, n = np.zeros(grid.shape, np.uint8), np.array(grid.shape)
+    parts = {"body": (2, 14), "bone": (4, 6), "air": (6, 8), "brainstem": (8, 10), "mandible": (10, 12)}
+    names = {value: name for value, name in enumerate(parts, start=1) if name not in drop}
+    for value, name in names.items():
+        low, high = parts[name]
+        array[tuple(slice(a, b) for a, b in zip(n * low // 16, n * high // 16, strict=True))] = value
+    return LabelVolume(array, grid, names)
+
+
+def test_of_a_whole_region_the_body_holds_everything_and_bone_the_jaw(generator):
+    grid = Grid.centred((0, 0, 0), SPACING, (32, 32, 32))
+    labels = whole_region(grid)
+    found = dict(zip(NAMES, generator.channels(labels, grid), strict=True))
+    assert np.array_equal(found["body"], labels.array > 0)
+    assert np.array_equal(found["bone"], labels.mask("bone") | labels.mask("mandible"))
+    for name in ("air", "brainstem", "mandible"):
+        assert np.array_equal(found[name], labels.mask(name))
+
+
+@pytest.mark.parametrize(
+    ("drop", "empty"), [(("body",), {"body"}), (("bone",), {"bone"}), (("body", "bone", "air"), {"body", "bone", "air"})]
+)
+def test_what_a_map_does_not_tell_is_not_given(generator, drop, empty):
+    grid = Grid.centred((0, 0, 0), SPACING, (32, 32, 32))
+    labels = whole_region(grid, drop)
+    found = dict(zip(NAMES, generator.channels(labels, grid), strict=True))
+    assert {name for name, channel in found.items() if not channel.any()} == empty
+    for name in ("brainstem", "mandible"):
+        assert np.array_equal(found[name], labels.mask(name))
+
+
 @pytest.mark.parametrize("change", ["labels", "seed"])
 def test_labels_and_seed_change_the_ct_and_nothing_else_does(generator, change):
     grid = Grid.centred((0, 0, 0), SPACING, (32, 32, 32))

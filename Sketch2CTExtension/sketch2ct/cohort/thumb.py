@@ -42,6 +42,8 @@ def thumb(labels: LabelVolume, ct: CTVolume | None, structure: str, modality: Mo
         values = ndimage.map_coordinates(labels.array, index, order=0, cval=0)
         for value, label in labels.names.items():
             entry = vocabulary().get(label)
+            if entry and entry.derived:  # the image itself shows body, bone and air
+                continue
             shown[_edge(values == value)] = entry.color if entry else _OTHER
         views.append(shown.transpose(1, 0, 2)[::-1])  # v becomes the rows, up is up
     return np.concatenate(views, axis=1)

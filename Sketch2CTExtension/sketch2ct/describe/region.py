@@ -59,6 +59,10 @@ class RegionReading:
     said: dict[str, Reading]
     relations: tuple[Relation, ...]
 
+    def volumes(self) -> dict[str, float]:
+        """The volumes in mL that are stated."""
+        return {name: reading.values["volume_ml"] for name, reading in self.said.items() if "volume_ml" in reading.values}
+
 
 def statements(
     facts: Mapping[str, Facts], ranges: Mapping[str, Ranges], rng: Rng, *, count: int, pairs: Iterable[Pair] = ()

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from . import glossary, html_ct, html_masks, html_worth
+from . import glossary, html_ct, html_masks, html_regions, html_worth
 from .html_masks import whole
 from .html_parts import Cell, Picture, Section, Table, at, figure, label
 from .parts import PARTS
@@ -64,7 +64,7 @@ def write_html(report: Mapping[str, Any], out: Path) -> Path:
 def page(report: Mapping[str, Any], out: Path) -> str:
     """The page as text; `out` is the folder of the pictures."""
     pictures, missing = _pictures(report, out)
-    made = (*html_masks.sections(report), *html_ct.sections(report), *html_worth.sections(report))
+    made = (*html_masks.sections(report), *html_ct.sections(report), *html_regions.sections(report), *html_worth.sections(report))
     sections = [section for section in made if not section.empty]
     for section in sections:
         section.blocks += pictures.pop(section.key, [])

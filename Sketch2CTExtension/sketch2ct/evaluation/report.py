@@ -31,8 +31,19 @@ of texts; diversity.name_only and .patients: over structures); a part that was n
     diversity.<request>           sketch_and_text, sketch_only, name_only, patients: <structure> and overall with pairwise_dice, volume_cv
     neighbours.<structure>        generated, real, ratio, ratio_smooth, contrast.generated, contrast.real, copy_limit, copies;
                                   `overall` likewise, without copy_limit
+    regions                       only with --surroundings, a second bundle that makes whole regions:
+      .about                      bundle (name, digest), samples (maps of each kind), baseline (what it was trained on)
+      .masks.validity             told (from words), silent (from nothing), gaussian, real: the share of structures in the training range
+      .masks.fid                  made (silent), gaussian, floor (unseen real maps), ratio (made ÷ gaussian); see `region_facts`
+      .masks.obedience            followed; number, word, relation; by_structure: the share of what was said that is so
+      .masks.seconds              of one map
+      .pairings.ways.<way>.<ct>   way: single, completed, text; ct: bundle/generator: obedience (generated, real, ratio), fid (generated,
+                                  floor, ratio), of completed maps also fid_to_single (over the single-organ way)
+      .pairings.kept              voxels of the user's structures, and how many of them completing changed
+      .pairings.validity          of completed maps
+      .pairings.seconds           load, stages.<stage>, whole.<ct>: a whole request
     records                       every single measurement: masks, ct, ct_kit, volume_in_numbers, small_against_large, conditions,
-                                  obedience, plausibility, diversity, neighbours
+                                  obedience, plausibility, diversity, neighbours, regions
 """
 
 from __future__ import annotations
@@ -43,7 +54,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ablation_report, ct_tables, html, mask_tables, metrics
+from . import ablation_report, ct_tables, html, mask_tables, metrics, region_tables
 from .case import METRICS, MaskRecord
 from .tables import cell, rows, spoken
 
@@ -146,6 +157,7 @@ def _markdown(report: dict[str, Any]) -> str:
         lines += ["", "## Probes", "", *_probe_table(report["probes"])]
     lines += mask_tables.sections(report)
     lines += ct_tables.sections(report)
+    lines += region_tables.sections(report)
     lines += ablation_report.quoted(report.get("ablation", {}))
     pictures = [f"![{Path(name).stem}]({name})" for name in report["figures"]]
     return "\n".join([*lines, "", *pictures, ""])

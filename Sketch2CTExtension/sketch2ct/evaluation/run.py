@@ -21,7 +21,7 @@ from ..generation import MaskGenerator, VolumeGenerator
 from ..geometry import Grid
 from ..modality import of
 from ..results import writing
-from . import ct, ct_kit, figures, mask_parts, obedience, parts, report, stated
+from . import ct, ct_kit, figures, mask_parts, obedience, parts, regions, report, stated
 from .ablation_report import read_ablation
 from .case import MaskRecord
 from .mask_parts import Measured, Run, say
@@ -62,6 +62,9 @@ def evaluate(
     fid_weights: Path | None = None,
     usefulness: Path | None = None,
     ablation: Path | None = None,
+    surroundings: str | None = None,
+    gaussian: Path | None = None,
+    region_samples: int | None = None,
     load_bundle: Callable[[str], bundles.Bundle] = bundles.load,
     load_masks: Callable[[str, bundles.Bundle, torch.device], MaskGenerator] = masks.load,
     load_volumes: Callable[[str, bundles.Bundle, torch.device], VolumeGenerator] = volumes.load,
@@ -73,7 +76,8 @@ def evaluate(
     masks are made for each sketch, which is the exact outline or, with `hand`, wavers as `sketching.hand` does; `draws` of each
     probe and structure; `ct_samples` CTs of each label map. `segmenter` is a folder of `train-segmenter` that judges the CTs,
     `fid_weights` a ResNet-50 for their Fréchet distance (see radimagenet), `usefulness` and `ablation` folders whose
-    results the report quotes.
+    results the report quotes. `surroundings` names a bundle that makes whole regions: `region_samples` of them are measured, and every
+    pairing of its generators with those of `bundle`; `gaussian` is a folder of 'train-region-baseline' to compare with.
     Raises BadRequest, BundleMissing, BundleCorrupt or WriteFailed.
     """
     start = time.perf_counter()
@@ -81,7 +85,7 @@ def evaluate(
     chosen = load_bundle(bundle)
     run = _prepare(chosen, Dataset(Path(data)), images, labels, cases, seed, Path(out), hand, wanted)
     place = devices.choose(device)
-    judges = _judges(run, chosen, place, segmenter, fid_weights)
+    judges = _judges(run, chosen, place, segmenter, fid_weights, regional=bool(surroundings))
     quoted = {"usefulness": read_usefulness(usefulness, chosen.digest) if usefulness else {}}
     quoted["ablation"] = read_ablation(ablation) if ablation else {}
     with writing(run.out):
@@ -96,6 +100,23 @@ def evaluate(
     options |= {"cases": cases, "samples": samples if samples != 1 else None, "parts": only, "hand": f"{hand:g}" if hand else None}
     options |= {"draws": draws, "ct-cases": ct_cases, "ct-samples": ct_samples if ct_samples != 2 else None, "segmenter": segmenter}
     options |= {"fid-weights": fid_weights, "usefulness": usefulness, "ablation": ablation}
+    options |= {"surroundings": surroundings and Path(surroundings), "gaussian": gaussian, "region-samples": region_samples}
+    regional: dict[str, Any] = {}
+    maps: dict[str, Any] = {}
+    if surroundings:
+        regional, maps = regions.measure_regions(
+            run,
+            chosen,
+            load_bundle(surroundings),
+            place,
+            load_masks,
+            load_volumes,
+            judges.segmenter,
+            judges.features,
+            gaussian=gaussian,
+            samples=region_samples or regions.SAMPLES,
+            ct_cases=ct_cases,
+        )
     result = {
         **_figures(run, made, [f.record for f in cts], kit),
         **quoted,
@@ -110,7 +131,8 @@ def evaluate(
         "bundle": {"name": chosen.name, "digest": chosen.digest},
         "figures": _pictures(run, made),
         "left_out": run.skipped,
-        "records": _records(made, cts),
+        "records": _records(made, cts) | ({"regions": report.plain(maps)} if surroundings else {}),
+        **({"regions": regional} if surroundings else {}),
     }
     with writing(run.out):
         report.write_report(result, run.out)
@@ -171,9 +193,11 @@ def _prepare(
     return Run(dataset, dataset.cases(split)[:cases], data, structures, ranges, seed, out, hand, wanted)
 
 
-def _judges(run: Run, chosen: bundles.Bundle, place: torch.device, segmenter: Path | None, fid_weights: Path | None) -> Judges:
-    """What was named on the command line, read and checked. Raises BadRequest."""
-    if (segmenter or fid_weights) and "ct" not in run.parts:
+def _judges(
+    run: Run, chosen: bundles.Bundle, place: torch.device, segmenter: Path | None, fid_weights: Path | None, *, regional: bool = False
+) -> Judges:
+    """What was named on the command line, read and checked; `regional` where pairings are judged, too. Raises BadRequest."""
+    if (segmenter or fid_weights) and "ct" not in run.parts and not regional:
         raise BadRequest("A segmenter and weights of the Fréchet distance judge CTs; the part ct is not asked for.", "Add it to --parts.")
     judges = Judges()
     if segmenter:

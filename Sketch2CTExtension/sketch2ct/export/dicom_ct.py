@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..describe.contrast import SOFT_TISSUE
 from ..geometry import Grid
 from .dicom_common import Identity, describe, file_meta, series
-from .mrml import CT_LEVEL, CT_WINDOW
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -107,7 +107,7 @@ def _fill(dataset: FileDataset, pixels: NDArray[np.int16]) -> None:
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit, dataset.PixelRepresentation = 15, 1
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", "1", "HU"
-    dataset.WindowCenter, dataset.WindowWidth = str(CT_LEVEL), str(CT_WINDOW)
+    dataset.WindowCenter, dataset.WindowWidth = str(SOFT_TISSUE.level), str(SOFT_TISSUE.width)
     dataset.PixelData = np.ascontiguousarray(pixels, "<i2").tobytes()
     dataset["PixelData"].VR = "OW"
 

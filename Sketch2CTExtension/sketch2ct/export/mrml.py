@@ -15,12 +15,13 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
+from ..describe.contrast import Window
+
 Vector = NDArray[np.float64]  # (3,) RAS mm, or (3, 3) axes in columns
 
 # The application and version must parse, and must not be newer than the reader's, or Slicer warns about the scene.
 _VERSION = "Slicer 5.0.3 30893"
 _ORIENTATIONS = {"Axial": "-1 0 0 0 1 0 0 0 1", "Sagittal": "0 0 -1 -1 0 0 0 1 0", "Coronal": "-1 0 0 0 0 1 0 1 0"}
-CT_WINDOW, CT_LEVEL = 400, 40  # HU; soft tissue
 SKETCH_COLOR = (0.1, 0.9, 1.0)  # no structure's, so that what was drawn stands out from what was made of it
 
 
@@ -47,9 +48,9 @@ def scene(elements: Iterable[str]) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<MRML version="{_VERSION}" userTags="">\n{body}\n</MRML>\n'
 
 
-def volume(node_id: str, name: str, file: str, attributes: Mapping[str, str]) -> list[str]:
-    """A CT shown in grey with a fixed soft tissue window."""
-    display: dict[str, Any] = {"window": CT_WINDOW, "level": CT_LEVEL, "autoWindowLevel": 0, "interpolate": 1}
+def volume(node_id: str, name: str, file: str, attributes: Mapping[str, str], window: Window) -> list[str]:
+    """A CT shown in grey with a fixed window."""
+    display: dict[str, Any] = {"window": window.width, "level": window.level, "autoWindowLevel": 0, "interpolate": 1}
     display["colorNodeID"] = "vtkMRMLColorTableNodeGrey"
     read = _file(file) | {"fileListMember0": file, "UseOrientationFromFile": 1}
     return [

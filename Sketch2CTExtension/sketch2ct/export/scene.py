@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..anatomy import resolve, vocabulary
+from ..describe import contrast
 from ..errors import BadRequest
 from ..geometry import Points, polyline_length
 from ..imaging import LabelVolume, read_ct, read_labels
@@ -53,7 +54,7 @@ def write_scene(result_dir: Path, out: Path) -> Path:
     result_dir, out = Path(result_dir), Path(out)
     request = GenerationRequest.read(result_dir / "request.json")
     names = {int(value): resolve(name) for value, name in read_json(result_dir / "labels.json").items()}
-    labels = read_labels(result_dir / "labels.nii.gz", names)
+    labels = _contoured(read_labels(result_dir / "labels.nii.gz", names))
     if not read_ct(result_dir / "ct.nii.gz").grid.matches(labels.grid):
         raise BadRequest(f"The CT and the labels in {result_dir} are not on the same grid.", "Generate it again.")
     curves = _curves(request)
@@ -68,11 +69,19 @@ def write_scene(result_dir: Path, out: Path) -> Path:
     return out
 
 
+def _contoured(labels: LabelVolume) -> LabelVolume:
+    """Without body, bone and air, which would cover everything in a scene that is just opened; `labels.nii.gz` has them."""
+    names = {value: name for value, name in labels.names.items() if not vocabulary()[name].derived}
+    kept = np.where(np.isin(labels.array, list(names)), labels.array, 0).astype(labels.array.dtype)
+    return LabelVolume(kept, labels.grid, names)
+
+
 def _elements(labels: LabelVolume, request: GenerationRequest, curves: list[_Curve], provenance: dict[str, str]) -> list[str]:
-    """Every node of the scene."""
+    """Every node of the scene; the CT in the display window that the description asks for, else that of soft tissue."""
     segments = {name: vocabulary()[name].display for name in labels.names.values()}
     owners = [(_VOLUME, "Volumes"), (_SEGMENTATION, "Segmentations"), *((curve.node_id, "Markups") for curve in curves)]
-    elements = mrml.volume(_VOLUME, "SYNTHETIC CT", _CT_FILE, provenance)
+    shown = contrast.window(request.description) or contrast.SOFT_TISSUE
+    elements = mrml.volume(_VOLUME, "SYNTHETIC CT", _CT_FILE, provenance, shown)
     elements += mrml.segmentation(_SEGMENTATION, "SYNTHETIC segmentation", _LABELS_FILE, _VOLUME, provenance)
     for curve in curves:
         marks = {"Sketch2CT.structure": curve.sketch.structure, "Sketch2CT.meaning": curve.sketch.meaning}

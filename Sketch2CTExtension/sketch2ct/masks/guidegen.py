@@ -2,7 +2,7 @@
 
 The published model starts from a template's text alone and walks 1000 steps. Here the text is free, any subset of the structures may be
 given and is kept to the voxel, and at most 50 steps are walked. Everything happens on the bundle's frame, laid by what is given; voxels
-of the request's grid beyond the frame stay empty.
+of the request's grid beyond the frame are like those at its border as far as BORDER_MM, and empty farther away.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..anatomy import vocabulary
 from ..bundle import Bundle, reading
 from ..conditioning.region import Said, collate, encoded, said
 from ..conditioning.text import TextEncoder
+from ..describe import region as describe_region
 from ..diffusion import categorical
 from ..errors import BadRequest
 from ..generation import MaskCondition, Progress
@@ -29,9 +30,12 @@ from ..imaging import LabelVolume, resample_part
 from ..networks.region_unet import NOT_GIVEN, RegionCondition, RegionNetwork, RegionNetworkSize
 from .region_classes import Labels, RegionClasses
 from .region_prior import RegionPrior, coarse_grid, origin
+from .region_steering import RegionSteering, Statements
 
 STEPS = 30
 MAX_STEPS = 50
+SETTLING = 3  # rounds of clean-up and of stated volumes
+BORDER_MM = 24.0  # a frame laid by a sketch and one laid by the mask made of it lie less than this apart
 
 Probabilities = NDArray[np.float32]  # (K, i, j, k)
 
@@ -46,9 +50,13 @@ class Sampling:
 
 
 class GuideGenMasks:
-    """A mask generator for the whole region of one bundle. `clean_up` gives crumbs of one-piece structures to the next likely class."""
+    """A mask generator for the whole region of one bundle. `clean_up` gives crumbs of one-piece structures to the next likely class.
+
+    `steer` holds the volumes and the relations of size that the text states at every step (see `region_steering`; default on).
+    """
 
     clean_up = True
+    steer = True
 
     def __init__(
         self,
@@ -91,9 +99,13 @@ class GuideGenMasks:
         context = condition.context
         given = np.full(frame.shape, NOT_GIVEN, np.uint8) if context is None else self.classes.given(context, frame)
         closed = np.array([bool(name) and context is not None and context.has(name) for name in self.classes.names])
-        found = self.probabilities(condition, given, closed, rng, progress)
+        steering = self._steering(condition.description.strip(), given, closed)
+        found = self.probabilities(condition, given, closed, rng, progress, steering)
         if self.clean_up:
             without_crumbs(found, self.classes)
+            for _ in range(SETTLING if steering else 0):  # what the crumbs held grows where the structure is
+                found = steering.settled(found) if steering else found
+                without_crumbs(found, self.classes)
         if (given != NOT_GIVEN).any() and (given == NOT_GIVEN).any():
             # what a given structure hides is what lies next to it, else its border on a finer grid would be a seam of nothing
             nearest = ndimage.distance_transform_edt(given != NOT_GIVEN, frame.spacing, return_distances=False, return_indices=True)
@@ -116,7 +128,13 @@ class GuideGenMasks:
         return self.prior.at(condition.grid.centre if middle is None else middle)
 
     def probabilities(
-        self, condition: MaskCondition, given: Labels, closed: NDArray[np.bool_], rng: torch.Generator, progress: Progress
+        self,
+        condition: MaskCondition,
+        given: Labels,
+        closed: NDArray[np.bool_],
+        rng: torch.Generator,
+        progress: Progress,
+        steering: RegionSteering | None = None,
     ) -> Probabilities:
         """The last step's distribution of every class on the frame, of which its mode is the sample."""
         structures, text = self.classes.structures, condition.description.strip()
@@ -126,15 +144,26 @@ class GuideGenMasks:
         unasked = self._batch(given, closed, [said("", encoded("", self.encode), {}, structures)]) if guidance != 1.0 and text else None
         steps = min(condition.steps or self.sampling.steps, MAX_STEPS)
 
+        last = categorical.times(steps)[-2]
+
         def predict(x: Tensor, t: Tensor) -> Tensor:
             logits = self.net(x, t.float(), batch)
-            if unasked is None:
-                return logits
-            free = self.net(x, t.float(), unasked)
-            return free + guidance * (logits - free)
+            if unasked is not None:
+                free = self.net(x, t.float(), unasked)
+                logits = free + guidance * (logits - free)
+            return logits if steering is None else steering(logits, x, t, last=int(t[0]) == last)
 
         logits = draw_region(predict, batch.given, self.classes.count, steps, rng, lambda n, of: progress("mask", n, of), self.sampling)
         return torch.softmax(logits, 1)[0].float().cpu().numpy()
+
+    def _steering(self, text: str, given: Labels, closed: NDArray[np.bool_]) -> RegionSteering | None:
+        """What the text states of volumes, to be held; None where it states nothing."""
+        said = Statements.of(describe_region.read(text), self.classes.names, self.ranges) if self.steer and text else None
+        if not said:
+            return None
+        known = torch.from_numpy(given.astype(np.int64))[None].to(self.device)
+        voxel_ml, told = self.prior.frame.voxel_ml, known != NOT_GIVEN
+        return RegionSteering(said, known, told, torch.from_numpy(closed), voxel_ml, self.sampling.temperature)
 
     def _batch(self, given: Labels, closed: NDArray[np.bool_], told: list[Said]) -> RegionCondition:
         batch = RegionCondition(
@@ -150,6 +179,7 @@ class GuideGenMasks:
         grid, context = condition.grid, condition.context
         names = {} if context is None else dict(context.names)
         array = np.zeros(grid.shape, np.uint8 if context is None else context.array.dtype)
+        found, frame = _bordered(found, frame)
         best = resample_part(found[0], frame, grid, outside=1.0)
         for n, name in enumerate(self.classes.names):
             if name and not closed[n] and found[n].max() > 1 / self.classes.count:
@@ -162,6 +192,15 @@ class GuideGenMasks:
         if context is not None:
             array[context.array > 0] = context.array[context.array > 0]
         return LabelVolume(array, grid, names)
+
+
+def _bordered(found: Probabilities, frame: Grid) -> tuple[Probabilities, Grid]:
+    """The distribution with its outermost voxels repeated over BORDER_MM on every side, and its grid."""
+    more = np.ceil(BORDER_MM / frame.spacing).astype(int)
+    affine = frame.affine.copy()
+    affine[:3, 3] = frame.to_ras(-more)
+    padded = np.pad(found, [(0, 0), *((n, n) for n in more)], mode="edge")
+    return padded, Grid((padded.shape[1], padded.shape[2], padded.shape[3]), affine)
 
 
 def draw_region(

@@ -21,7 +21,11 @@ Codes = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class VolumeNetworkSize(Size):
-    """Architecture of `VolumeNetwork`, as a bundle's metadata holds it; `detail` is the width of the layers on single cells."""
+    """Architecture of `VolumeNetwork`, as a bundle's metadata holds it; `detail` is the width of the layers on single cells.
+
+    `encoder` is the width, at half of the resolution, of a deeper encoder of the labels; 0: one strided convolution. Without `atlas` the
+    labels are all that is known.
+    """
 
     channels: tuple[int, ...]
     attention: tuple[bool, ...]
@@ -30,12 +34,14 @@ class VolumeNetworkSize(Size):
     latent: int
     labels: int
     detail: int
+    encoder: int = 0
+    atlas: bool = True
 
 
 class VolumeNetwork(nn.Module):
     """MONAI's diffusion UNet on 2 x 2 x 2 patches of the latent, then a few convolutions on its single cells.
 
-    The label map (one channel a structure, zeros where it is not given) is encoded by a learned, strided convolution; the atlas (mean
+    The label map (one channel a structure, zeros where it is not given) is encoded by learned, strided convolutions; the atlas (mean
     latent and its certainty, zeros where there is none) enters the patches as it is. The patches see far at little cost; the cells see
     the labels and the noisy latent at full resolution, which the few channels of a patch cannot carry.
 
@@ -48,11 +54,11 @@ class VolumeNetwork(nn.Module):
         super().__init__()
         self.size = size
         patch = PATCH**3
-        self.encode_labels = nn.Sequential(nn.Conv3d(size.labels, LABEL_CODES, DOWN, stride=DOWN), nn.SiLU())
+        self.encode_labels = label_encoder(size.labels, size.encoder)
         self.gather_labels = nn.Conv3d(patch * LABEL_CODES, GATHERED, 1)
         self.unet = DiffusionModelUNet(
             spatial_dims=3,
-            in_channels=patch * (2 * size.latent + 1) + GATHERED,
+            in_channels=patch * (2 * size.latent + 1 if size.atlas else size.latent) + GATHERED,
             out_channels=patch * FEATURES,
             channels=size.channels,
             attention_levels=size.attention,
@@ -70,10 +76,15 @@ class VolumeNetwork(nn.Module):
             nn.Conv3d(size.detail, size.latent, 3, padding=1),
         )
 
-    def codes(self, labels: Tensor, atlas: Tensor) -> Codes:
-        """Labels (N, labels, 4i, 4j, 4k) in 0..1 and atlas (N, latent + 1, i, j, k), encoded for `denoise`: by patches and by cells."""
+    def codes(self, labels: Tensor, atlas: Tensor | None = None) -> Codes:
+        """Labels (N, labels, 4i, 4j, 4k) in 0..1 and, where the size has one, the atlas (N, latent + 1, i, j, k), encoded for `denoise`:
+        by patches and by cells."""
         cells = self.encode_labels(labels)
-        return torch.cat([fold(atlas), self.gather_labels(fold(cells))], dim=1), cells
+        gathered = self.gather_labels(fold(cells))
+        if not self.size.atlas:
+            return gathered, cells
+        assert atlas is not None
+        return torch.cat([fold(atlas), gathered], dim=1), cells
 
     def denoise(self, noisy: Tensor, time: Tensor, codes: Codes) -> Tensor:
         """Clean latent (N, latent, i, j, k) from a noisy one, `time` (N,) in 0..1000, and what `codes` gave."""
@@ -86,6 +97,24 @@ class VolumeNetwork(nn.Module):
         made = self.refine(torch.cat([features, scaled.to(features.dtype), cells, far], dim=1))
         return (1 - t) / size * scaled + t / size * made
 
-    def forward(self, noisy: Tensor, time: Tensor, labels: Tensor, atlas: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, time: Tensor, labels: Tensor, atlas: Tensor | None = None) -> Tensor:
         """`denoise` with labels and atlas not yet encoded."""
         return self.denoise(noisy, time, self.codes(labels, atlas))
+
+
+def label_encoder(labels: int, width: int) -> nn.Sequential:
+    """Labels (N, labels, 4i, 4j, 4k) -> codes (N, LABEL_CODES, i, j, k): one strided convolution, or, with a `width`, two with
+    convolutions between and behind them, which see across the border of a cell."""
+    if not width:
+        return nn.Sequential(nn.Conv3d(labels, LABEL_CODES, DOWN, stride=DOWN), nn.SiLU())
+    half = DOWN // 2
+    return nn.Sequential(
+        nn.Conv3d(labels, width, half, stride=half),
+        nn.SiLU(),
+        nn.Conv3d(width, width, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv3d(width, LABEL_CODES, 2, stride=2),
+        nn.SiLU(),
+        nn.Conv3d(LABEL_CODES, LABEL_CODES, 3, padding=1),
+        nn.SiLU(),
+    )

@@ -140,10 +140,6 @@ class VariantStage(MaskStage):
         self.net, self.batches, self.seed = start(size, material.seed), Ordered(material), material.seed
         self.earlier = 0.0  # seconds before a resume
 
-    def progress(self) -> float:
-        """Share of the steps that are done."""
-        return min(1.0, self.global_step / self.settings["steps"])
-
     def seconds(self) -> float:
         """Of training, also before an interruption."""
         return self.earlier + time.monotonic() - self.started

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..data.scans import Scan
 from ..errors import BadRequest
 from ..modality import CT, Modality
-from ..networks.autoencoder import HU_SCALE, AutoencoderSize, CTAutoencoder
+from ..networks.autoencoder import DOWN, HU_SCALE, AutoencoderSize, CTAutoencoder
 from .loop import Endless, Stage
+from .windows import shared_window
 
 
 def random_crop(shape: tuple[int, ...], size: tuple[int, int, int], rng: np.random.Generator) -> Any:
@@ -55,7 +57,11 @@ class CropBatches(Endless):
 
 
 class AutoencoderStage(Stage):
-    """L1 over the wide range, and again inside the soft-tissue window; a light pull of the latent to unit size."""
+    """L1 over the wide range, and again where contrast counts; a light pull of the latent to unit size.
+
+    Where contrast counts is the soft-tissue window, or, with `windows` in the settings, one random window a crop, through which the crop
+    and its reconstruction are both looked at (see `training.windows`).
+    """
 
     net: CTAutoencoder
 
@@ -73,21 +79,31 @@ class AutoencoderStage(Stage):
         self.checks, self.modality = checks, modality
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Loss terms; `wide` and `soft` are mean absolute errors over 1000 HU and over the width of the soft-tissue window."""
+        """Loss terms; `wide` is the mean absolute error over 1000 HU, `soft` or `window` that in the window, in parts of its width."""
         hu, known = batch
+        hu = self.net.seen(hu)
         mean, sigma = self.net.posterior(hu)
         mean, sigma = mean.float(), sigma.float()
         made = self.net.reconstruct(mean + sigma * torch.randn_like(mean)).float()
         count = known.sum().clamp_min(1)
         wide = ((made - hu).abs() * known).sum() / count / HU_SCALE
+        kl = 0.5 * (mean**2 + sigma**2 - 2 * torch.log(sigma) - 1).mean()
+        terms = self._windowed(hu, made, known) if self.settings.get("windows") else self._soft(hu, made, known)
+        contrast = sum(terms.values())
+        loss = wide + contrast + 0.3 * _edges(hu, made) / HU_SCALE + self.settings["kl_weight"] * kl
+        return {"loss": loss, "wide": wide.detach(), "kl": kl.detach(), **{name: term.detach() for name, term in terms.items()}}
+
+    def _soft(self, hu: Tensor, made: Tensor, known: Tensor) -> dict[str, Tensor]:
         low, high = self.modality.soft
         # leaky outside the window, so that a voxel on the wrong side still gets a gradient
         inside = ((hu > low) & (hu < high)) * known
-        soft = ((made - hu).abs() * inside).sum() / count / (high - low)
-        edge = sum((made.diff(dim=d) - hu.diff(dim=d)).abs().mean() for d in (2, 3, 4)) / HU_SCALE
-        kl = 0.5 * (mean**2 + sigma**2 - 2 * torch.log(sigma) - 1).mean()
-        loss = wide + soft + 0.3 * edge + self.settings["kl_weight"] * kl
-        return {"loss": loss, "wide": wide.detach(), "soft": soft.detach(), "kl": kl.detach()}
+        return {"soft": ((made - hu).abs() * inside).sum() / known.sum().clamp_min(1) / (high - low)}
+
+    def _windowed(self, hu: Tensor, made: Tensor, known: Tensor) -> dict[str, Tensor]:
+        own = self.settings["windows"]
+        a, b = shared_window(hu, made, own["levels"], own["widths"])
+        error = ((a - b).abs() * known).sum() / known.sum().clamp_min(1)
+        return {"window": own["weight"] * error, "edge": own["edges"] * _edges(a, b)}
 
     @torch.inference_mode()
     def check(self) -> dict[str, float]:
@@ -103,6 +119,24 @@ class AutoencoderStage(Stage):
                 if where.any():
                     errors.setdefault(f"{name}_hu", []).append(float((made - hu)[where].abs().mean()))
         return {key: float(np.mean(value)) for key, value in errors.items()}
+
+
+def _edges(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the steps between neighbours, summed over the three axes."""
+    steps = [(b.diff(dim=d) - a.diff(dim=d)).abs().mean() for d in (2, 3, 4)]
+    return steps[0] + steps[1] + steps[2]
+
+
+@torch.no_grad()
+def begin_linear(net: CTAutoencoder, scans: list[Scan]) -> None:
+    """Let the network's linear part begin at the principal components of the cells that the scans stored whole."""
+    blocks = []
+    for scan in scans:
+        hu = torch.from_numpy(np.ascontiguousarray(scan.hu, np.float32))[None, None]
+        known = torch.from_numpy(np.ascontiguousarray(scan.known, np.float32))[None, None]
+        stored = torch.nn.functional.avg_pool3d(known, DOWN)[0, 0] > 0.99
+        blocks.append(net.cells(hu)[0][:, stored].T)
+    net.begin(torch.cat(blocks))
 
 
 @torch.inference_mode()
@@ -125,3 +159,16 @@ def encode_scan(net: CTAutoencoder, scan: Scan) -> tuple[Tensor, Tensor]:
     share = torch.nn.functional.avg_pool3d(known, 4)
     whole = -torch.nn.functional.max_pool3d(-share, (1, 1, 3), stride=1, padding=(0, 0, 1))  # neighbours along z too
     return net.encode(hu)[0].half(), whole[0, 0] > 0.99
+
+
+def trained_autoencoder(settings: dict[str, Any], out: Path) -> CTAutoencoder:
+    """The autoencoder that the stage of a recipe left in the run `out`. Raises BadRequest when there is none, or not the recipe's."""
+    path = out / "autoencoder" / "weights.safetensors"
+    if not path.is_file():
+        raise BadRequest(f"There is no trained autoencoder in {path.parent}.", "Train the stage 'autoencoder' first.")
+    net = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"])).eval()
+    try:
+        net.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise BadRequest(f"The autoencoder in {path.parent} is not the recipe's.", "Train the stage 'autoencoder' again.") from error
+    return net

@@ -75,8 +75,10 @@ class Stage(pl.LightningModule):
         self.started = time.monotonic()
 
     def progress(self) -> float:
-        """Share of the time budget that is spent."""
-        return min(1.0, (time.monotonic() - self.started) / self.budget)
+        """Share of the budget that is spent: a number of steps where the settings name `steps`, so that trainings on different data or of
+        different networks are alike, else time."""
+        steps = self.settings.get("steps")
+        return min(1.0, self.global_step / steps if steps else (time.monotonic() - self.started) / self.budget)
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """One step."""

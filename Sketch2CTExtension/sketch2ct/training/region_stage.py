@@ -242,8 +242,9 @@ def save_anatomy(anatomy: Anatomy, out: Path) -> None:
 
 
 def bundle_part(settings: dict[str, Any], out: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """What the stage in `out` adds to a bundle: top-level metadata (with `region`), and weights by part (`region`, `region_prior`)."""
-    known = json.loads((out / "region.json").read_text())
+    """What the stage `mask` of the run `out` adds to a bundle: top-level metadata (with `region`), and weights by part (`region`,
+    `region_prior`)."""
+    known = json.loads((out / "mask" / "region.json").read_text())
     region = {
         "network": region_size(settings).to_dict(),
         "sampling": settings["sampling"]["region"],
@@ -252,4 +253,7 @@ def bundle_part(settings: dict[str, Any], out: Path) -> tuple[dict[str, Any], di
     }
     metadata = {key: known[key] for key in ("structures", "derived", "placement", "ranges")}
     metadata |= {"frame": settings["frame"], "region": region}
-    return metadata, {"region": load_file(out / "weights.safetensors"), "region_prior": load_file(out / "prior.safetensors")}
+    return metadata, {
+        "region": load_file(out / "mask" / "weights.safetensors"),
+        "region_prior": load_file(out / "mask" / "prior.safetensors"),
+    }

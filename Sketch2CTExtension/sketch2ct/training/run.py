@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,16 @@ from ..errors import BadRequest
 from ..masks.boxes import Boxes
 from ..masks.shape_model import ShapeModel, pack, unpack
 from ..modality import of
-from ..networks.autoencoder import DOWN, AutoencoderSize, CTAutoencoder
+from ..networks.autoencoder import DOWN, AutoencoderSize
 from ..volumes.atlas import build
 from . import prepare
-from .autoencoder_stage import AutoencoderStage, CropBatches, measure_latents
+from .autoencoder_stage import AutoencoderStage, CropBatches, begin_linear, measure_latents, trained_autoencoder
 from .curves import draw_curves
 from .export import export
 from .loop import fit
 from .mask_stage import Drops, MaskBatches, MaskStage, fit_shape_models, make_example
 from .region_stage import train_region
+from .region_volume_stage import train_region_volume
 from .sizes import mask_size, volume_size
 from .volume_stage import LatentBatches, VolumeStage, latent_scan
 
@@ -36,12 +38,21 @@ STAGES = ("mask", "autoencoder", "volume", "bundle")
 
 
 def read_recipe(recipe: str) -> dict[str, Any]:
-    """A recipe by name (`headneck`) or by path. Raises BadRequest."""
+    """A recipe by name (`headneck`) or by path; one that is `like` another holds only what differs. Raises BadRequest."""
     path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
         raise BadRequest(f"There is no recipe '{recipe}'.", f"Known: {known}; or give the path of a .yaml file.")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return _merged(read_recipe(settings.pop("like")), settings) if "like" in settings else settings
+
+
+def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the changes, key by key at every depth."""
+    found = dict(settings)
+    for key, value in changes.items():
+        found[key] = _merged(found[key], value) if isinstance(value, dict) and isinstance(found.get(key), dict) else value
+    return found
 
 
 def train(
@@ -57,7 +68,8 @@ def train(
     report: Path | None = None,
     init: str | None = None,
 ) -> None:
-    """Train one stage or, with `stage` None, all of them in order and export. `minutes` is the time of this call for each stage.
+    """Train one stage or, with `stage` None, all of them in order and export. `minutes` is the time of this call for each stage; without
+    it the recipe says how long, in `steps` or in `minutes`.
 
     The mask network starts from the weights of the installed bundle `init`, if named, else from random ones. The latents of two
     autoencoders differ, so the other stages always start anew.
@@ -81,7 +93,8 @@ def train(
         raise BadRequest(reason, "Name the data set it is for.")
     cache.mkdir(parents=True, exist_ok=True)
     train_mask = train_region if settings["mask"].get("system") == "guidegen" else _train_mask
-    run: dict[str, Callable[..., None]] = {"mask": train_mask, "autoencoder": _train_autoencoder, "volume": _train_volume}
+    train_volume = train_region_volume if settings.get("volume", {}).get("system") == "guidegen" else _train_volume
+    run: dict[str, Callable[..., None]] = {"mask": train_mask, "autoencoder": _train_autoencoder, "volume": train_volume}
     for name in [stage] if stage else STAGES:
         if name == "bundle":
             export(settings, dataset, Path(out), report)
@@ -90,6 +103,8 @@ def train(
         folder = Path(out) / name
         folder.mkdir(parents=True, exist_ok=True)
         spent = float(minutes if minutes is not None else settings[name]["minutes"])
+        if minutes is not None:
+            settings[name] = settings[name] | {"steps": None}  # the time that is asked for goes before the recipe's steps
         record = folder / "recipe.json"
         before = json.loads(record.read_text())["minutes"] if resume and record.is_file() else 0.0
         facts = {"stage": name, "minutes": before + spent, "device": device, "torch": str(torch.__version__)}
@@ -99,7 +114,11 @@ def train(
         record.write_text(json.dumps({"recipe": settings, **facts}, indent=1))
         torch.manual_seed(settings["seed"])  # of the network's start; the loop seeds itself
         more = {"begin": begin} if begin is not None else {}
+        started = time.monotonic()
         run[name](settings, dataset, cache, folder, minutes=spent, resume=resume, device=device, **more)
+        if settings[name].get("steps"):
+            facts["minutes"] = round(before + (time.monotonic() - started) / 60, 1)
+            record.write_text(json.dumps({"recipe": settings, **facts}, indent=1))
 
 
 def _train_mask(
@@ -167,6 +186,8 @@ def _train_autoencoder(
     checks = prepare.prepared_scans(dataset, settings["choose"], settings, cache)[: settings["autoencoder"]["checks"]]
     size = AutoencoderSize.from_dict(settings["autoencoder"]["network"])
     stage = AutoencoderStage(settings["autoencoder"], out, minutes, size, checks, of(settings))
+    if size.linear and not resume:
+        begin_linear(stage.net, scans[::4])
     batches = CropBatches(scans, settings["autoencoder"], settings["seed"], of(settings))
     path = fit(stage, batches, out, resume=resume, device=device, seed=settings["seed"])
     net = stage.net.cpu().eval()
@@ -175,8 +196,7 @@ def _train_autoencoder(
 
 
 def _train_volume(settings: dict[str, Any], dataset: Dataset, cache: Path, out: Path, *, minutes: float, resume: bool, device: str) -> None:
-    net = CTAutoencoder(AutoencoderSize.from_dict(settings["autoencoder"]["network"])).eval()
-    net.load_state_dict(load_file(out.parent / "autoencoder" / "weights.safetensors"))
+    net = trained_autoencoder(settings, out.parent)
     names, structures = prepare.label_names(settings), len(settings["structures"])
     scans = []
     both_ways = (False, True) if settings.get("mirror", True) else (False,)

@@ -105,11 +105,6 @@ class SegmenterStage(Stage):
         self.net, self.checks = SegmenterNetwork(size), checks
         self.dice_loss = DiceLoss(batch=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
 
-    def progress(self) -> float:
-        """Share of the steps, or of the time, that is spent."""
-        steps = self.settings.get("steps")
-        return min(1.0, self.global_step / steps) if steps else super().progress()
-
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Loss terms; `overlap` is 1 - soft Dice over the structures that the batch holds."""
         hu, truth, weights = batch

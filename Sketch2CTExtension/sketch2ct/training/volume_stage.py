@@ -116,24 +116,26 @@ class LatentBatches(Endless):
         """
         size = tuple(self.settings["window"])
         given = label_subset(item.available, self.structures, rng)
-        starts = []
-        for n, s in zip(item.latent.shape[1:], size, strict=True):
-            spare = n - s
-            starts.append(int(rng.integers(min(0, spare) - 1, max(0, spare) + 2)))
+        starts = random_starts(item.latent.shape[1:], size, rng)
         middles = {name: m for name, m in item.middles.items() if given[self.names.index(name)]}
         if not middles and not given.any():
             middles = item.middles
         affine = item.cells.affine.copy()
         affine[:3, 3] = item.cells.to_ras(starts)
         atlas = self.atlas.on(Grid((size[0], size[1], size[2]), affine), self.atlas.origin(middles))
-        latent = _cut(item.latent.astype(np.float32), starts, size)
-        known = _cut(item.known[None].astype(np.float32), starts, size)
+        latent = cut(item.latent.astype(np.float32), starts, size)
+        known = cut(item.known[None].astype(np.float32), starts, size)
         labels = np.zeros((len(self.names), *(DOWN * s for s in size)), np.float32)
-        labels[given] = _cut(item.labels[given], [DOWN * s for s in starts], tuple(DOWN * s for s in size)).astype(np.float32) / 255
+        labels[given] = cut(item.labels[given], [DOWN * s for s in starts], tuple(DOWN * s for s in size)).astype(np.float32) / 255
         return torch.from_numpy(latent), torch.from_numpy(labels), torch.from_numpy(atlas), torch.from_numpy(known)
 
 
-def _cut(array: NDArray, starts: list[int], size: tuple[int, ...]) -> NDArray:
+def random_starts(shape: tuple[int, ...], size: tuple[int, ...], rng: np.random.Generator) -> list[int]:
+    """Where a window of `size` begins in an array of `shape`: within it, or by up to one cell past its border."""
+    return [int(rng.integers(min(0, n - s) - 1, max(0, n - s) + 2)) for n, s in zip(shape, size, strict=True)]
+
+
+def cut(array: NDArray, starts: list[int], size: tuple[int, ...]) -> NDArray:
     """A window of the last three axes, zeros past the border."""
     result = np.zeros((array.shape[0], *size), array.dtype)
     source = [slice(max(0, a), max(0, min(n, a + s))) for a, n, s in zip(starts, array.shape[1:], size, strict=True)]
@@ -150,25 +152,34 @@ class VolumeStage(Stage):
     """
 
     net: VolumeNetwork
+    channels: Tensor
 
     def __init__(
-        self, settings: dict[str, Any], out: Path, minutes: float, size: VolumeNetworkSize, checks: list[Window], structures: int
+        self, settings: dict[str, Any], out: Path, minutes: float, size: VolumeNetworkSize, checks: list[Any], structures: int
     ) -> None:
         super().__init__(settings, out, minutes)
         self.net = VolumeNetwork(size)
-        self.checks, self.structures = checks, structures
+        self.checks, self.structures = checks, slice(0, structures)
+        # how much each channel of the latent counts
+        self.register_buffer("channels", torch.ones(size.latent, 1, 1, 1), persistent=False)
 
-    def _error(self, batch: Window, t: Tensor, noise: Tensor, emphasis: float = 0.0) -> Tensor:
+    def opened(self, batch: Any) -> Window:
+        """A batch as the network takes it."""
+        return batch
+
+    def _error(self, batch: Any, t: Tensor, noise: Tensor, emphasis: float = 0.0) -> Tensor:
         """Weighted mean squared error (N,) of the clean latent over known cells."""
-        latent, labels, atlas, known = batch
+        latent, labels, atlas, known = self.opened(batch)
         clean = self.net(flow.mix(latent, noise, t), t * flow.SCALE, labels, atlas).float()
         weight = known
         if emphasis:
-            inside = functional.avg_pool3d(labels[:, : self.structures].amax(dim=1, keepdim=True), DOWN)
+            inside = functional.avg_pool3d(labels[:, self.structures].amax(dim=1, keepdim=True), DOWN)
             weight = known * (1 + emphasis * inside)
-        return ((clean - latent) ** 2 * weight).sum((1, 2, 3, 4)) / (weight.sum((1, 2, 3, 4)) * latent.shape[1]).clamp_min(1)
+        return ((clean - latent) ** 2 * self.channels * weight).sum((1, 2, 3, 4)) / (weight.sum((1, 2, 3, 4)) * latent.shape[1]).clamp_min(
+            1
+        )
 
-    def loss(self, batch: Window) -> dict[str, Tensor]:
+    def loss(self, batch: Any) -> dict[str, Tensor]:
         """Loss terms; `square` is the unweighted error."""
         latent = batch[0]
         t = torch.sigmoid(torch.randn(len(latent), device=self.device) * 1.0 + 0.4)
@@ -180,9 +191,8 @@ class VolumeStage(Stage):
         """Error of the clean latent on validation windows at three times."""
         figures: dict[str, list[float]] = {}
         for n, window in enumerate(self.checks):
-            latent, labels, atlas, known = (x[None].to(self.device) for x in window)
-            batch = (latent, labels, atlas, known)
-            noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(n)).to(self.device)
+            batch = tuple(x[None].to(self.device) for x in window)
+            noise = torch.randn(batch[0].shape, generator=torch.Generator().manual_seed(n)).to(self.device)
             for t in (0.3, 0.7, 1.0):
                 figures.setdefault(f"error_{t}", []).append(float(self._error(batch, torch.tensor([t], device=self.device), noise)))
         return {key: float(np.mean(value)) for key, value in figures.items()}

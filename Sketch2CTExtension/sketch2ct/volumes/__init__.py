@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
     from ..generation import VolumeGenerator
 
-GENERATORS = {"sketch2ct": "Sketch2CTVolumes"}
+GENERATORS = {"sketch2ct": "Sketch2CTVolumes", "guidegen": "GuideGenVolumes"}
 
 
 def load(name: str, bundle: Bundle, device: torch.device) -> VolumeGenerator:

@@ -1,0 +1,118 @@
+"""Volumes and relations of size that a text states are held while a region is sampled, and nothing that is given changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regions import CLASSES, FRAME, STRUCTURES, anatomy, network, prior, ranges
+from sketch2ct.describe import region
+from sketch2ct.generation import MaskCondition, Progress
+from sketch2ct.imaging import LabelVolume
+from sketch2ct.masks.guidegen import GuideGenMasks, Sampling
+from sketch2ct.masks.region_steering import EQUAL, LARGER, RegionSteering, Statements
+
+RIGHT, LEFT, LARYNX = STRUCTURES
+R, L, X = (CLASSES.index(name) for name in STRUCTURES)
+
+
+def encode(sentences):
+    return torch.zeros(len(sentences), 2, 384), torch.ones(len(sentences), 2, dtype=torch.bool)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """Before training: the spatial prior alone, which hears no text."""
+    sampling = Sampling(steps=10, temperature=0.3)
+    return GuideGenMasks(network(), CLASSES, prior(coarse=1), ranges(), encode, torch.device("cpu"), sampling)
+
+
+def made(generator, text, context=None, seed=0, grid=FRAME):
+    return generator.generate(MaskCondition((), (), text, grid, context), torch.Generator().manual_seed(seed), Progress())
+
+
+def volume(labels, name):
+    return float(labels.mask(name).sum()) * labels.grid.voxel_ml
+
+
+def statements(text):
+    return Statements.of(region.read(text), CLASSES.names, ranges())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("asked", [8.0, 13.0])
+def test_a_stated_volume_is_met(usual, asked, seed):
+    labels = made(usual, f"The larynx has a volume of {asked:.0f} mL.", seed=seed)
+    assert volume(labels, LARYNX) == pytest.approx(asked, rel=0.2)
+    silent = made(usual, "", seed=seed)
+    assert volume(labels, RIGHT) == pytest.approx(volume(silent, RIGHT), rel=0.5)  # of the others nothing was said
+
+
+def test_two_stated_volumes_are_both_met(usual):
+    labels = made(usual, "The right parotid gland has 20 mL. The larynx has 8 mL.")
+    assert volume(labels, RIGHT) == pytest.approx(20, rel=0.2) and volume(labels, LARYNX) == pytest.approx(8, rel=0.2)
+
+
+@pytest.mark.parametrize(("text", "one", "other"), [("larger than", RIGHT, LEFT), ("smaller than", LEFT, RIGHT)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_relation_of_size_holds(usual, text, one, other, seed):
+    labels = made(usual, f"The right parotid gland is {text} the left.", seed=seed)
+    assert volume(labels, one) > volume(labels, other)
+
+
+def test_a_word_of_size_keeps_its_side_of_what_it_stands_for(usual):
+    typical = {name: r.value_at("volume_ml", 50) for name, r in ranges().items()}
+    assert volume(made(usual, "a tiny larynx"), LARYNX) < typical[LARYNX] < volume(made(usual, "a huge larynx"), LARYNX)
+
+
+def test_what_is_given_stays_and_its_partner_follows(usual):
+    array = np.where(anatomy() == R, 9, 0).astype(np.uint8)
+    context = LabelVolume(array, FRAME, {9: RIGHT})
+    for text in ("The right parotid gland has 60 mL.", "The left parotid gland is larger than the right."):
+        labels = made(usual, text, context)
+        assert np.array_equal(labels.mask(RIGHT), array == 9)
+    assert volume(labels, LEFT) > volume(context, RIGHT)
+
+
+def test_a_text_without_volumes_changes_nothing(usual):
+    before = made(usual, "The larynx is wide.")
+    usual.steer = False
+    without = made(usual, "The larynx is wide.")
+    usual.steer = True
+    assert before.array.tobytes() == without.array.tobytes()
+
+
+def test_what_a_text_states_of_volumes_is_read():
+    said = statements("The larynx has 12 mL. The right parotid gland is larger than the left. The left parotid gland is small.")
+    assert said.volumes[X] == (12.0, 12.0) and said.relations == (("larger", R, L),)
+    least, most = said.volumes[L]
+    assert least == 0 and 0 < most < float("inf")
+    assert not statements("The larynx is wide and of average size.") and not statements("a mandible of 60 mL")
+
+
+def test_relations_move_as_little_as_they_need_and_never_what_is_stated():
+    larger = Statements({}, (("larger", R, L),))
+    assert larger.targets({R: 30.0, L: 20.0}, {}) == {}  # it holds already
+    aims = larger.targets({R: 20.0, L: 20.0}, {})
+    assert aims[R] / aims[L] == pytest.approx(LARGER) and aims[R] * aims[L] == pytest.approx(400)
+    assert larger.targets({R: 20.0}, {L: 30.0}) == {R: pytest.approx(30 * LARGER)}
+    stated = Statements({R: (20.0, 20.0)}, (("larger", R, L),))
+    assert stated.targets({R: 25.0, L: 25.0}, {}) == {R: 20.0, L: pytest.approx(20 / LARGER)}
+    equal = Statements({}, (("equal", R, L),))
+    aims = equal.targets({R: 40.0, L: 10.0}, {})
+    assert aims[R] / aims[L] == pytest.approx(EQUAL)
+
+
+def test_the_expected_volume_is_the_stated_one_at_every_step():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn((1, CLASSES.count, 8, 8, 8), generator=generator)
+    x, t = torch.randint(CLASSES.count, (1, 8, 8, 8), generator=generator), torch.tensor([500])
+    told = torch.zeros((1, 8, 8, 8), dtype=torch.bool)
+    told[:, :2] = True
+    closed = torch.zeros(CLASSES.count, dtype=torch.bool)
+    steering = RegionSteering(Statements({X: (90.0, 90.0)}), torch.zeros_like(x), told, closed, 1.0)
+    shifted = steering(logits, x, t, last=False)
+    assert float(torch.softmax(shifted, 1)[0, X][~told[0]].sum()) == pytest.approx(90, rel=0.01)
+    assert torch.equal(shifted[:, :X], logits[:, :X])  # the other classes keep their proportions
+    assert int((steering(logits, x, t, last=True).argmax(1)[0][~told[0]] == X).sum()) == pytest.approx(90, abs=1)
