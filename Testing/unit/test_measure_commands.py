@@ -34,7 +34,14 @@ def make_bundle(parent, toy_root, name="toy", seed=0, structures=STRUCTURES):
         "placement": {"brainstem": [0, -10, 10], "mandible": [0, 35, -15]},
         "ranges": {key: describe.Ranges.fit(values).to_dict() for key, values in facts.items()},
         "hu": {"brainstem": [-20, 80], "mandible": [200, 1800]},
-        "volume": {"network": size.to_dict(), "autoencoder": coder.size.to_dict(), "labels": LABELS, "steps": 1, "temperature": 1.0},
+        "volume": {
+            "network": size.to_dict(),
+            "autoencoder": coder.size.to_dict(),
+            "labels": LABELS,
+            "steps": 1,
+            "temperature": 1.0,
+            "guidance": 1.0,
+        },
     }
     atlas = torch.from_numpy(np.random.default_rng(seed).normal(size=(5, 12, 12, 12)).astype(np.float32))
     weights = {"volume": VolumeNetwork(size).state_dict(), "decoder": coder.decoder_state(), "atlas": {"values": atlas}}
