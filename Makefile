@@ -53,7 +53,7 @@ bench: $(TEST_READY)
 	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/review_bench.py
 
 bench-cohort: $(TEST_READY)
-	PYTHONPATH=Testing/support $(BIN)/python Testing/benchmarks/cohort_bench.py --cases 5 --ray
+	PYTHONPATH=Testing/support $(BIN)/python Testing/benchmarks/cohort_bench.py --cases 20 --ray
 
 screenshots: $(TEST_READY)
 	$(HEADLESS) PYTHONPATH=Testing/support:Sketch2CTModule $(BIN)/python Testing/benchmarks/screenshots.py $(if $(COHORT),--cohort $(COHORT))
