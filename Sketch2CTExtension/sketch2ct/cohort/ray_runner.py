@@ -208,7 +208,7 @@ def _cluster(address: str, workers: int | None) -> Iterator[Any]:
             _check_reachable(address)
             options["address"] = address
         elif workers:
-            options["num_cpus"] = workers
+            options["num_cpus"] = max(workers, os.cpu_count() or 1)  # a worker gets its share, and torch as many threads
         terminated = signal.getsignal(signal.SIGTERM)
         try:
             library.init(**options)
