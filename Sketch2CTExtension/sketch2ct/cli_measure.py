@@ -59,6 +59,17 @@ def evaluate(
     run(bundle, data, images, labels, out, cases, device, seed, samples, hand, **own)
 
 
+def quote(
+    report: Annotated[Path, typer.Argument(help="Folder of 'evaluate'.")],
+    usefulness: Annotated[Path | None, typer.Option(help="Folder of 'usefulness' of the same bundle.")] = None,
+    ablation: Annotated[Path | None, typer.Option(help="Folder of 'ablate'.")] = None,
+) -> None:
+    """Put results that were measured later into a report; nothing is measured again."""
+    from .evaluation.quote import quote as run
+
+    typer.echo(run(report, usefulness, ablation))
+
+
 def bench(
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     bundle: BundleName = "headneck",
@@ -87,6 +98,9 @@ def ablate(
         str | None, typer.Option(help="Some of full, capsules, tsfe, cgfm, text, strokes (what is left out), with commas, or none.")
     ] = None,
     bundle: Annotated[str | None, typer.Option(help="Also measure this bundle at other sampling steps and guidance.")] = None,
+    fine_tune: Annotated[
+        bool, typer.Option("--fine-tune", help="Begin every variant with the weights of BUNDLE, not with an untrained model.")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Prepared data of a training of the same recipe; by default OUT/cache.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Volumes in numbers of each structure.")] = 10,
 ) -> None:
@@ -94,7 +108,7 @@ def ablate(
     from .evaluation.ablation import ablate as run
 
     own: dict[str, Any] = {"steps": steps, "cases": cases, "seed": seed, "resume": resume, "device": device, "variants": variants}
-    run(recipe, data, out, **own, bundle=bundle, cache=cache, draws=draws)
+    run(recipe, data, out, **own, bundle=bundle, fine_tune=fine_tune, cache=cache, draws=draws)
 
 
 def train_segmenter(
@@ -171,6 +185,7 @@ def samples(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
+    "quote": quote,
     "bench": bench,
     "ablate": ablate,
     "train-segmenter": train_segmenter,

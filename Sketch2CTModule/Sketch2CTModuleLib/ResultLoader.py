@@ -35,7 +35,8 @@ class ResultLoader:
     def load(self, folders: Sequence[Path], segmentation: Any = None, window: tuple[float, float] = SOFT_TISSUE) -> Run:
         """A segmentation and a CT per folder, a record of requests and manifests, and a hierarchy folder around them.
 
-        With `segmentation`, the mask that the CTs were made from, no mask is loaded. `window` is (window, level) in HU.
+        With `segmentation`, the mask that the CTs were made from, no mask is loaded. `window` is (window, level) in HU, unless the
+        description asks for another display.
         Only the first sample is visible. Raises BadRequest, which names the file that is wrong; the scene is then as before.
         """
         if not folders:
@@ -54,7 +55,7 @@ class ResultLoader:
     def _sample(self, run: Run, number: int, files: SampleFiles, given: Any, window: tuple[float, float]) -> Sample:
         suffix = f" {number}" if number > 1 else ""
         marks = files.attributes | {RUN: run.id, SAMPLE: str(number)}
-        volume = self._volume(f"SYNTHETIC CT{suffix}", files.ct, marks, window) if files.ct else None
+        volume = self._volume(f"SYNTHETIC CT{suffix}", files.ct, marks, files.window or window) if files.ct else None
         mask = given
         if mask is None:
             mask = self._segmentation(f"SYNTHETIC segmentation{suffix}", files, marks)

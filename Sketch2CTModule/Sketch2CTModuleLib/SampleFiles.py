@@ -21,7 +21,8 @@ _HINT = "Generate the result again."
 
 @dataclass(frozen=True)
 class SampleFiles:
-    """What a sample's files hold. `ct` is None when the mask alone was asked for; `names` are value -> structure."""
+    """What a sample's files hold. `ct` is None when the mask alone was asked for; `names` are value -> structure; `window` is the window
+    and level (HU) that the description asked for, if it did."""
 
     folder: Path
     request: GenerationRequest
@@ -30,6 +31,7 @@ class SampleFiles:
     names: dict[int, str]
     labels: NiftiImage
     ct: NiftiImage | None
+    window: tuple[float, float] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> SampleFiles:
@@ -44,7 +46,7 @@ class SampleFiles:
             raise BadRequest(f"The CT {folder / 'ct.nii.gz'} and the labels beside it are not on the same grid.", _HINT)
         if request.grid is not None and not labels.grid.matches(request.grid):
             raise BadRequest(f"{folder / 'labels.nii.gz'} is not on the grid that was asked for.", _HINT)
-        return cls(folder, request, manifest, attributes(folder, request), names, labels, ct)
+        return cls(folder, request, manifest, attributes(folder, request), names, labels, ct, _window(folder, manifest))
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -56,6 +58,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if stated is not None and request.is_file() and hashlib.sha256(request.read_bytes()).hexdigest() != stated:
         raise BadRequest(f"{request} is not the request that this result was made from.", _HINT)
     return manifest
+
+
+def _window(folder: Path, manifest: dict[str, Any]) -> tuple[float, float] | None:
+    try:
+        asked = manifest.get("quality", {}).get("display")
+        return None if asked is None else (float(asked["width"]), float(asked["level"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadRequest(f"{folder / MANIFEST} tells no usable display window: {error!r}.", _HINT) from error
 
 
 def _names(folder: Path, labels: NiftiImage) -> dict[int, str]:

@@ -18,6 +18,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from result_folders import NAMES, turned_grid, two_blocks, write_result
 from sketch2ct.anatomy import vocabulary
+from sketch2ct.describe import contrast
 from sketch2ct.errors import BadRequest
 from sketch2ct.export.nrrd import terminology_entry
 from sketch2ct.geometry import Grid
@@ -139,6 +140,22 @@ def test_the_ct_is_marked_synthetic_and_windowed(slicer_app, folder):
         assert node.GetAttribute("Sketch2CT.description") == "a broad; thin: 90% of\n'one' <&> é"
     (again,) = ResultLoader(slicer_app.scene).load([folder]).samples
     assert (again.volume.GetDisplayNode().GetWindow(), again.volume.GetDisplayNode().GetLevel()) == (350, 40)
+
+
+def test_a_display_that_the_description_asks_for_goes_before_the_bundles(slicer_app, tmp_path):
+    grid = turned_grid()
+    folder = write_result(tmp_path / "bone", grid, two_blocks(grid), description="a broad mandible, shown in a bone window")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["quality"]["display"] = contrast.window("a broad mandible, shown in a bone window").to_dict()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (sample,) = ResultLoader(slicer_app.scene).load([folder], window=(1000, 300)).samples
+    display = sample.volume.GetDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == (2000, 500)
+    assert slicer.util.arrayFromVolume(sample.volume).max() == 700  # HU are not touched
+    manifest["quality"]["display"] = {"window": "bone"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadRequest, match="no usable display window"):
+        ResultLoader(slicer_app.scene).load([folder])
 
 
 def test_a_run_is_one_folder_with_the_full_record(slicer_app, folder):

@@ -223,6 +223,35 @@ def test_a_report_quotes_the_table_without_the_single_measurements(table, folder
     assert found["command"] in text and all(row["title"] in text for row in found["rows"]) and ablation_report.quoted({}) == []
 
 
+def test_variants_can_begin_with_a_trained_model_as_far_as_they_share_it(folder, toy_root, material, tmp_path, monkeypatch):
+    """So that what a part gives is asked of a model that is trained."""
+    trained = training.start(material.size, 11).state_dict()  # weights that no start with seed 3 has
+    begun = training.start(material.sized("strokes"), 3, trained).state_dict()
+    other = training.start(material.sized("strokes"), 3).state_dict()
+    differ = [name for name, value in begun.items() if name in trained and trained[name].shape == value.shape]
+    assert differ and all(torch.equal(begun[name], trained[name]) for name in differ)
+    assert not same(begun, other)
+    with pytest.raises(BadRequest, match="not of the recipe's mask model"):
+        training.start(material.size, 3, {name: value for name, value in list(trained.items())[1:]})
+
+    monkeypatch.setattr(Bundle, "digest", "d" * 64)
+    _, metadata = asking(toy_root, material, tmp_path)
+    ball = Ball()
+    ball.net = training.start(material.size, 11)
+    monkeypatch.setattr(ablation, "STEPS", (4,))
+    monkeypatch.setattr(ablation, "GUIDANCE", (1.0,))
+    given = {"bundle": "toy", "load_bundle": lambda _: Bundle(tmp_path / "toy", metadata), "load_masks": lambda *_: ball, "steps": 1}
+    result = run_ablation(folder, toy_root, tmp_path / "out", **given, variants="full", fine_tune=True)
+    assert [row["row"] for row in result["rows"]] == ["full", "bundle"] and result["begin"] == "toy"
+    assert "--fine-tune" in result["command"] and "--fine-tune True" not in result["command"]
+    assert "the weights of toy" in (tmp_path / "out" / "ablation.md").read_text()
+    weights = load_file(tmp_path / "out" / "variants" / "full" / "weights.safetensors")
+    moved = max(float((weights[name] - value).abs().max()) for name, value in trained.items() if value.is_floating_point())
+    assert 0 < moved < 0.02  # one step away
+    with pytest.raises(BadRequest, match="no bundle whose mask model"):
+        run_ablation(folder, toy_root, tmp_path / "other", fine_tune=True)
+
+
 def test_a_second_run_makes_nothing_again_and_gives_the_same_figures(table, folder, toy_root, monkeypatch):
     def never(*_, **__):
         raise AssertionError("made again")

@@ -159,6 +159,42 @@ def test_usefulness_says_what_was_trained_and_is_quoted(evaluated, measured, she
     assert "tested on real ones" in (evaluated / "report.md").read_text() and "2 real cases of Va" in text
 
 
+def test_what_was_measured_later_is_put_into_a_report(evaluated, measured, tmp_path, capsys):
+    folder = tmp_path / "report"
+    shutil.copytree(evaluated, folder)
+    later = read(folder / "report.json")
+    wanted, later["usefulness"] = later["usefulness"], {}
+    (folder / "report.json").write_text(json.dumps(later))
+    (folder / "report.md").unlink()
+    assert cli.main(["quote", str(folder), "--usefulness", str(measured)]) == 0
+    assert read(folder / "report.json") == {**later, "usefulness": wanted}
+    assert (folder / "report.md").read_text() == (evaluated / "report.md").read_text()
+    assert str(folder / "report.md") in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_added_to_stays_as_it_is(evaluated, measured, tmp_path, capsys):
+    folder = tmp_path / "report"
+    shutil.copytree(evaluated, folder)
+    report = read(folder / "report.json")
+    report["bundle"]["digest"] = "e" * 64
+    (folder / "report.json").write_text(json.dumps(report))
+    before = (folder / "report.json").read_bytes()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for words, options in {
+        "is about the bundle": [str(folder), "--usefulness", str(measured)],
+        "nothing to quote": [str(folder)],
+        "holds no ablation": [str(folder), "--ablation", str(empty)],
+        "sketch2ct evaluate": [str(empty), "--usefulness", str(measured)],
+    }.items():
+        assert cli.main(["quote", *options]) == 2
+        assert words in capsys.readouterr().err
+    assert (folder / "report.json").read_bytes() == before and not list(empty.iterdir())
+    (folder / "report.json").write_text('{"bundle":')
+    assert cli.main(["quote", str(folder), "--usefulness", str(measured)]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_usefulness_is_taken_up_again(command, measured, segmenter_recipe):
     stamps = [(measured / kind / "weights.safetensors").stat().st_mtime_ns for kind in ("real", "synthetic", "both")]
     before = read(measured / "usefulness.json")

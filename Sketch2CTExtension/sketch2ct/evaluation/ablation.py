@@ -121,6 +121,7 @@ def ablate(
     device: str = "auto",
     variants: str | None = None,
     bundle: str | None = None,
+    fine_tune: bool = False,
     cache: Path | None = None,
     draws: int = 10,
     load_bundle: Callable[[str], bundles.Bundle] = bundles.load,
@@ -129,12 +130,15 @@ def ablate(
     """Train the variants of a recipe's mask model for `steps` each, measure them, and `bundle` at other steps and guidance; write
     `ablation.json` and `ablation.md` to `out`; what `ablation.json` holds (see `ablation_report`).
 
-    They are measured on the `cases` first cases of the recipe's split `choose` (None: all), with `draws` volumes a structure. `cache`
+    They are measured on the `cases` first cases of the recipe's split `choose` (None: all), with `draws` volumes a structure. With
+    `fine_tune`, the variants begin with the mask model of `bundle` and not untrained: what a part gives a model that is trained. `cache`
     is where the prepared training data lie or go (`out/cache`). With `resume`, what `out` holds of the same training and the same
     questions is kept. Raises BadRequest, BundleMissing, BundleCorrupt, WriteFailed or Cancelled.
     """
     names, settings, dataset = training.chosen(variants), read_recipe(recipe), Dataset(Path(data))
     _check(settings, recipe, dataset, names, {"steps": steps, "draws": draws, "cases": 1 if cases is None else cases}, bundle)
+    if fine_tune and bundle is None:
+        raise BadRequest("There is no bundle whose mask model the variants could begin with.", "Name it with --bundle.")
     seed = int(settings["seed"]) if seed is None else seed
     own = load_bundle(bundle) if bundle is not None else None
     out, place = Path(out), devices.choose(device)
@@ -142,20 +146,25 @@ def ablate(
         out.mkdir(parents=True, exist_ok=True)
     options = {"data": Path(data).name, "out": "OUT", "steps": steps, "cases": cases, "seed": seed, "device": device}
     options |= {"variants": variants, "bundle": None if bundle is None else Path(bundle).name, "draws": draws}
-    options |= {"cache": None if cache is None else "CACHE"}
+    options |= {"cache": None if cache is None else "CACHE", "fine-tune": fine_tune}
     table = Table(out, resume, place, seed, _head(recipe, settings, dataset, options, place))
     if names:
         folder = out / "cache" if cache is None else Path(cache)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         say("Ablation: preparing the training data")
-        material = training.Material.prepared({**settings, "seed": seed}, dataset, folder, steps, seed)
+        begin = _weights(load_masks("sketch2ct", own, torch.device("cpu"))) if own is not None and fine_tune else None
+        material = training.Material.prepared({**settings, "seed": seed}, dataset, folder, steps, seed, begin)
         _variants(names, material, settings, dataset, cases, draws, table, device)
     if own is not None:
         _sampling(own, load_masks("sketch2ct", own, place), dataset, settings["choose"], cases, draws, table)
     table.result["complete"] = True
     table.write()
     return table.result
+
+
+def _weights(generator: Any) -> dict[str, torch.Tensor]:
+    return {name: value.float() for name, value in generator.net.state_dict().items()}
 
 
 def _check(
@@ -274,7 +283,8 @@ def _sampling(own: bundles.Bundle, generator: Any, dataset: Dataset, split: str,
 
 def _head(recipe: str, settings: dict[str, Any], dataset: Dataset, options: dict[str, Any], place: torch.device) -> dict[str, Any]:
     """What stands above the rows."""
-    words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+    named = {key: value for key, value in options.items() if value is not None and value is not False}
+    words = [word for key, value in named.items() for word in ((f"--{key}",) if value is True else (f"--{key}", str(value)))]
     return {
         "version": VERSION,
         "complete": False,
@@ -283,6 +293,7 @@ def _head(recipe: str, settings: dict[str, Any], dataset: Dataset, options: dict
         "data": dataset.root.name,
         "split": settings["choose"],
         "draws": options["draws"],
+        "begin": options["bundle"] if options["fine-tune"] else None,
         "hardware": {"device": devices.label(place), "cpus": os.cpu_count(), "torch": str(torch.__version__)},
         "rows": [],
     }

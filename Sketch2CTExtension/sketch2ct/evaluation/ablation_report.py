@@ -1,7 +1,8 @@
 """The ablations as ablation.json and ablation.md.
 
 `ablation.json` (version 1), written again after every row: `version`, `complete` (false when the run ended before time), `command`,
-`seed`, `data`, `split`, `cases`, `structures`, `draws`, `hardware`, `bundle` (`name`, `digest`, its own `steps` and `guidance`), and
+`seed`, `data`, `split`, `cases`, `structures`, `draws`, `begin` (the bundle whose weights the variants began with, null: untrained),
+`hardware`, `bundle` (`name`, `digest`, its own `steps` and `guidance`), and
 `rows`, each with `row`, `title`, `reference` (the row it is compared with), `parameters`, `sampling` (`steps`, `guidance`; of variants
 also `temperature`), `trained` (`steps`, `seconds`, `seed`, `device`, `torch`; null for a bundle), `seconds_a_mask`, and
 
@@ -141,13 +142,21 @@ def markdown(result: dict[str, Any]) -> str:
         "does not hold 0.",
     ]
     if trained:
-        lines += [
-            "",
-            f"Variants: one training each of {trained['steps']} steps from the same start with the same batches and noise (seed "
-            f"{trained['seed']}). The intervals are over patients: they do not say how much another training would differ, and so short "
-            "a training says what a part gives early on, not what it gives in the end.",
-        ]
+        lines += ["", _trainings(trained, result["begin"])]
     return "\n".join([*lines, "", *_table(own), "", "## Differences from the first row of the same model", "", *_gaps(own), ""])
+
+
+def _trainings(trained: dict[str, Any], begin: str | None) -> str:
+    start = "the same start" if begin is None else f"the weights of {begin}, as far as a variant shares them,"
+    limit = (
+        "a training says what a part gives early on, not what it gives in the end"
+        if begin is None
+        else "a training may not make up for a part that the model had learned to use, so what a part gives may be overstated"
+    )
+    return (
+        f"Variants: one training each of {trained['steps']} steps from {start} with the same batches and noise (seed {trained['seed']}). "
+        f"The intervals are over patients: they do not say how much another training would differ, and so short {limit}."
+    )
 
 
 def _about(row: dict[str, Any]) -> list[str]:

@@ -1,8 +1,8 @@
 """Training of the mask model without some of its parts, so that what each of them gives can be measured.
 
-All variants begin with the full model's weights where they share them, see the same boxes in the same order with the same noise, and
-take the same number of steps. Batches and noise are drawn by the number of the step, so that a training that was interrupted and
-taken up again sees what it would have seen without.
+All variants begin with the full model's weights where they share them (untrained, or those of a bundle), see the same boxes in the same
+order with the same noise, and take the same number of steps. Batches and noise are drawn by the number of the step, so that a training
+that was interrupted and taken up again sees what it would have seen without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..bundle import file_digest
@@ -59,7 +59,8 @@ def chosen(text: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Material:
-    """What every variant is trained on, and for how long; `settings` is the recipe's part `mask`, `size` the full model's."""
+    """What every variant is trained on, and for how long; `settings` is the recipe's part `mask`, `size` the full model's, `begin` the
+    weights it begins with (None: untrained)."""
 
     shapes: list[Shape]
     boxes: Boxes
@@ -69,9 +70,12 @@ class Material:
     steps: int
     seed: int
     models: dict[str, ShapeModel]
+    begin: dict[str, Tensor] | None = None
 
     @classmethod
-    def prepared(cls, recipe: dict[str, Any], dataset: Dataset, cache: Path, steps: int, seed: int) -> Material:
+    def prepared(
+        cls, recipe: dict[str, Any], dataset: Dataset, cache: Path, steps: int, seed: int, begin: dict[str, Tensor] | None = None
+    ) -> Material:
         """From a recipe and a data set; what `cache` holds already (of an earlier training, say) is not prepared again."""
         shapes = prepare.prepared_shapes(dataset, recipe["train"], recipe, cache, variants=recipe["shapes"]["variants"])
         if other := sorted({s.structure for s in shapes} - set(recipe["structures"])):
@@ -84,7 +88,7 @@ class Material:
         own |= {"workers": min(1, own.get("workers", 1))}
         boxes = prepare.make_boxes(shapes, recipe, ranges)
         models = fit_shape_models(shapes, boxes, seed)
-        return cls(shapes, boxes, words, own, mask_size(recipe), steps, seed, models)
+        return cls(shapes, boxes, words, own, mask_size(recipe), steps, seed, models, begin)
 
     def sized(self, name: str) -> MaskNetworkSize:
         """The architecture of a variant."""
@@ -95,6 +99,7 @@ class Material:
         used = {k: v for k, v in self.settings.items() if k not in ("workers", "check_every", "checks", "minutes")}
         made_of: dict[str, Any] = {"settings": used, "boxes": self.boxes.to_dict(), "sentences": sorted(self.words)}
         made_of["shapes"] = [(s.case, s.structure, len(s.variants)) for s in self.shapes]
+        made_of["begin"] = None if self.begin is None else hashlib.sha256(save(self.begin)).hexdigest()
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
         return _as_json({"network": self.sized(name).to_dict(), "steps": self.steps, "seed": self.seed, "made_of": digest})
 
@@ -120,10 +125,20 @@ class Ordered(Endless):
         return next(iter(batches))
 
 
-def start(size: MaskNetworkSize, seed: int) -> MaskNetwork:
-    """An untrained network that begins with the full model's weights wherever both have them."""
+def start(size: MaskNetworkSize, seed: int, begin: dict[str, Tensor] | None = None) -> MaskNetwork:
+    """A network that begins with the full model's weights wherever both have them: with `begin`, or untrained.
+
+    Raises BadRequest when `begin` is of another architecture.
+    """
     torch.manual_seed(seed)
-    full = MaskNetwork(replace(size, without=())).state_dict()
+    whole = MaskNetwork(replace(size, without=()))
+    if begin is not None:
+        try:
+            whole.load_state_dict(begin)
+        except RuntimeError as error:
+            reason = "The weights to begin with are not of the recipe's mask model."
+            raise BadRequest(reason, "Name a bundle that was trained with this recipe.") from error
+    full = whole.state_dict()
     torch.manual_seed(seed)
     net = MaskNetwork(size)
     shared = {k: full[k] for k, v in net.state_dict().items() if k in full and full[k].shape == v.shape}
@@ -137,7 +152,7 @@ class VariantStage(MaskStage):
     def __init__(self, material: Material, name: str, out: Path) -> None:
         size = material.sized(name)
         super().__init__(material.settings, out, 1.0, size, [])
-        self.net, self.batches, self.seed = start(size, material.seed), Ordered(material), material.seed
+        self.net, self.batches, self.seed = start(size, material.seed, material.begin), Ordered(material), material.seed
         self.earlier = 0.0  # seconds before a resume
 
     def seconds(self) -> float:
