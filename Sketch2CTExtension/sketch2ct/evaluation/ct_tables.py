@@ -46,7 +46,7 @@ def report(summary: dict[str, Any], worth: dict[str, Any] | None = None, hu: dic
             ("Diversity (MS-SSIM; 1: nothing varies)", _diversity(summary["diversity"], counts)),
             ("Nearest training scan (1 - correlation)", _neighbours(summary["neighbours"])),
         ]
-    parts.append(("A segmenter trained on synthetic scans, tested on real ones", usefulness(worth) if worth else []))
+    parts.append(("A segmenter trained on synthetic scans, tested on real ones", _quoted(worth) if worth else []))
     for head, table in parts:
         lines += ["", f"### {head}", "", *table] if table else []
     return lines
@@ -136,6 +136,11 @@ def _neighbours(found: dict[str, Any]) -> list[str]:
     ]
     copies = ", ".join(f"{entry['case']} (of {entry['training']})" for entry in found["copies"]) or "none"
     return [*rows(["figure", *_SIDES], body), "", f"Copies (nearer than {found['copy_limit']}): {copies}."]
+
+
+def _quoted(worth: dict[str, Any]) -> list[str]:
+    command = worth["about"].get("command")
+    return [*([f"`{command}`", ""] if command else []), *usefulness(worth)]
 
 
 def usefulness(found: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ of texts; diversity.name_only and .patients: over structures); a part that was n
       .neighbours                 part `realism`: generated, real, ratio, contrast.generated, contrast.real, copy_limit, copies
       .segmenter                  what it was trained on, its settings, sha256 of its weights
       .counts                     cases, training (scans compared with), training_held (by the data set), samples (CTs of one map), seed
-    usefulness                    as `usefulness_run` documents its summary; `{}` unless a result was given
+    usefulness                    as `usefulness_run` documents its summary, with `about.command`; `{}` unless a result was given
     ablation                      as `ablation_report` documents it, without `measured`; `{}` unless a result was given
     conditions.<condition>        as `masks`, without baselines, and dice_3d_gain; the conditions stand at the head of `conditions`
     obedience                     share_followed; words and numbers, each with followed, side, moved, by_fact, by_structure

@@ -102,21 +102,24 @@ def measure_usefulness(
 
 
 def read_usefulness(folder: Path, digest: str) -> dict[str, Any]:
-    """The summary of an earlier measurement (see `usefulness_run`) of the bundle with that digest. Raises BadRequest."""
+    """The summary of an earlier measurement (see `usefulness_run`) of the bundle with that digest, with its `command` in `about`.
+
+    Raises BadRequest.
+    """
     path = Path(folder) / RESULT
     again = "Measure it with 'sketch2ct usefulness'."
     if not path.is_file():
         raise BadRequest(f"{folder} holds no measured usefulness ({RESULT}).", again)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        summary, maker = found["summary"], str(found["bundle"]["digest"])
+        summary, maker, command = found["summary"], str(found["bundle"]["digest"]), str(found["command"])
         if not summary["about"] or not summary["overall"]:
             raise ValueError("nothing was measured")
     except (ValueError, KeyError, TypeError) as error:
         raise BadRequest(f"{path} cannot be read: {error!r}.", again) from error
     if maker != digest:
         raise BadRequest(f"{path} is about the bundle {maker[:16]}, and this one is {digest[:16]}.", again)
-    return summary
+    return {**summary, "about": {**summary["about"], "command": command}}
 
 
 def _kept(folder: Path, key: dict[str, Any], resume: bool, make: Callable[[], list[Scan]]) -> list[Scan]:
