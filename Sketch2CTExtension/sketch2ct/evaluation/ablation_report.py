@@ -29,8 +29,8 @@ TITLES = {
     "capsules": "without capsule attention (a plain convolutional encoder)",
     "tsfe": "without TSFE (sketch tokens not modulated by the text)",
     "cgfm": "without CGFM (sketch and word tokens side by side)",
-    "text": "without text (no words, no numbers)",
-    "strokes": "without the 3D stroke channels (the drawing only)",
+    "text": "without text (no words; numbers through the shape model alone)",
+    "strokes": "without the 3D stroke channels (the drawing and the shape model alone)",
 }
 MEASURES = {
     "dice_3d": "3D Dice",
@@ -110,7 +110,7 @@ def read_ablation(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         whole, own = found["complete"], [{key: value for key, value in row.items() if key != "measured"} for row in found["rows"]]
-        _table(own)
+        quoted({**found, "rows": own})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(f"{path} cannot be read: {error!r}.", again) from error
     if not whole or not own:
@@ -122,16 +122,23 @@ def quoted(result: dict[str, Any]) -> list[str]:
     """The part of a report.md that quotes it; nothing where there is none."""
     if not result:
         return []
-    return ["", "## Ablations of the mask model", "", f"`{result['command']}`", "", *_table(result["rows"])]
+    return ["", "## Ablations of the mask model", "", f"`{result['command']}`", "", *_told(result), "", *_table(result["rows"])]
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The same as tables."""
-    hardware, own = result["hardware"], result["rows"]
-    trained = next((row["trained"] for row in own if row["trained"]), None)
     lines = ["# Ablations of the mask model", "", f"`{result['command']}`", ""]
     lines += [] if result["complete"] else ["**Not complete: the run ended before time.**", ""]
-    lines += [
+    own = result["rows"]
+    gaps = ["## Differences from the first row of the same model", "", *_gaps(own)]
+    return "\n".join([*lines, *_told(result), "", *_table(own), "", *gaps, ""])
+
+
+def _told(result: dict[str, Any]) -> list[str]:
+    """What was measured, and what the figures do not say."""
+    hardware = result["hardware"]
+    trained = next((row["trained"] for row in result["rows"] if row["trained"]), None)
+    lines = [
         f"Cases: {result.get('cases', 0)} of {result['data']}, split {result['split']}; seed {result['seed']}; {hardware['device']}, "
         f"{hardware['cpus']} cores, torch {hardware['torch']}.",
         "",
@@ -141,9 +148,7 @@ def markdown(result: dict[str, Any]) -> str:
         "the network alone. Every row has the same questions and the same noise; differences are paired, and bold where their interval "
         "does not hold 0.",
     ]
-    if trained:
-        lines += ["", _trainings(trained, result["begin"])]
-    return "\n".join([*lines, "", *_table(own), "", "## Differences from the first row of the same model", "", *_gaps(own), ""])
+    return [*lines, "", _trainings(trained, result["begin"])] if trained else lines
 
 
 def _trainings(trained: dict[str, Any], begin: str | None) -> str:

@@ -45,10 +45,11 @@ def _usefulness(found: Mapping[str, Any]) -> Section:
 
 
 def _ablation(found: Mapping[str, Any]) -> Section:
+    begun = f" from the weights of {found['begin']} on" if found.get("begin") else ""
     section = Section(
         "ablation",
         "What each part of the design brings",
-        "The mask generator is trained again without one of its parts, or sampled in other ways, with all else equal, and measured on "
+        f"The mask generator is trained without one of its parts{begun}, or sampled in other ways, with all else equal, and measured on "
         "the same cases with the same noise.",
         "A part is worth keeping where leaving it out costs more than the intervals are wide. They are over patients and do not say how "
         "much another training would differ.",
