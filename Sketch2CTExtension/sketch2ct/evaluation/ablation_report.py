@@ -109,11 +109,13 @@ def read_ablation(folder: Path) -> dict[str, Any]:
         raise BadRequest(f"{folder} holds no ablation ({RESULT}).", again)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        whole, own = found["complete"], [{key: value for key, value in row.items() if key != "measured"} for row in found["rows"]]
-        quoted({**found, "rows": own})
+        whole = found["complete"] and found["rows"]
+        own = [{key: value for key, value in row.items() if key != "measured"} for row in found["rows"]]
+        if whole:
+            quoted({**found, "rows": own})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(f"{path} cannot be read: {error!r}.", again) from error
-    if not whole or not own:
+    if not whole:
         raise BadRequest(f"{path} is not complete.", "Go on with 'sketch2ct ablate --resume'.")
     return {**found, "rows": own}
 
