@@ -124,7 +124,8 @@ def runs(pid: int) -> bool:
 
 def test_cancelling_ends_pip_and_all_that_it_started(installer, python, tmp_path):
     site = next((python / "lib").glob("python*")) / "site-packages"
-    (site / "sitecustomize.py").write_text(SLOW.format(file=str(tmp_path / "pid")))
+    (site / "slow_pip.py").write_text(SLOW.format(file=str(tmp_path / "pid")))
+    (site / "slow_pip.pth").write_text("import slow_pip\n")  # not sitecustomize, of which Debian's Python has its own
     plans, results = heard(installer.planned), heard(installer.finished)
     installer.plan(make_needed(tmp_path / "wheels"))
     wait_until(lambda: plans)
