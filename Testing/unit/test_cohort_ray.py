@@ -113,7 +113,10 @@ def test_a_node_that_comes_when_all_are_gone_is_used(cluster, spec, tmp_path):
 
     tally = on_ray(cluster, spec(5), tmp_path / "out", partial(QuickEngine, log, 0.3), Heard(replace_it))
     assert (tally.done, tally.failed) == (5, 0)
-    assert len({process for _, process in calls(log)}) == 2
+    made = calls(log)
+    assert len({seed for seed, _ in made}) == 5 and len(made) <= 6  # only the lost node's own case is made again
+    # a new worker that has emptied the queue before the loss is known is let go, and another makes the lost case: 2 processes or 3
+    assert made[-1][1] != made[0][1]
 
 
 def test_a_case_that_ends_its_worker_three_times_is_failed_and_the_others_are_made(cluster, spec, tmp_path):
