@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 
 from sketch2ct.describe import FACTS, Ranges, measure
 from sketch2ct.geometry import Grid
 from sketch2ct.masks.region_classes import RegionClasses
-from sketch2ct.masks.region_prior import RegionPrior, coarse_grid
+from sketch2ct.masks.region_law import RegionLaw
+from sketch2ct.masks.region_prior import RegionPrior, coarse_grid, origin
+from sketch2ct.masks.region_shapes import Shape
 from sketch2ct.networks.region_unet import RegionNetwork, RegionNetworkSize
 
 STRUCTURES = ("parotid_gland_right", "parotid_gland_left", "larynx")
@@ -59,8 +63,36 @@ def prior(frame=FRAME, coarse=2):
 def ranges():
     """Of the facts of people of several sizes."""
     fine = Grid.centred((0, 0, 0), (4, 4, 4), (32, 32, 32))
-    maps = [anatomy(fine, size) for size in (0.9, 1.0, 1.1)]
+    maps = [anatomy(fine, size) for size in (0.8, 0.9, 1.0, 1.1, 1.2)]
     return {name: Ranges.fit([measure(m == CLASSES.index(name), fine.affine) for m in maps]) for name in STRUCTURES}
+
+
+def people(count=80, seed=0):
+    """Masks of every structure, and where the person is, of people whose glands grow together and whose larynx has a size of its own."""
+    fine, rng, found = Grid.centred((0, 0, 0), (4, 4, 4), (40, 40, 40)), np.random.default_rng(seed), []
+    for _ in range(count):
+        glands, larynx = rng.uniform(0.8, 1.2, 2)
+        moved = rng.normal(0, 3, 3)
+        masks = {}
+        for name in STRUCTURES:
+            size = larynx if name == "larynx" else glands
+            stretch = rng.uniform(0.9, 1.1, 3)
+            masks[name] = ball(fine, np.asarray(PLACEMENT[name]) + moved + rng.normal(0, 2, 3), 14 * size * stretch)
+        found.append(masks)
+    return fine, found
+
+
+@cache
+def law():
+    """How the structures of such people go together."""
+    fine, masks = people()
+    known, shapes = ranges(), {name: Shape.fit([(own[name], fine) for own in masks], modes=6) for name in STRUCTURES}
+    cases = []
+    for own in masks:
+        facts = {name: measure(own[name], fine.affine) for name in STRUCTURES}
+        middles = {name: np.asarray(f.centroid_ras) for name, f in facts.items()}
+        cases.append(({name: shapes[name].code(own[name], fine) for name in STRUCTURES}, facts, origin(middles, PLACEMENT)))
+    return RegionLaw.fit(cases, shapes, known, PLACEMENT)
 
 
 def network(trained=False):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fake_backend import FlatVolumes, circle, make_bundle
-from regions import CLASSES, FRAME, PLACEMENT, STRUCTURES, anatomy, network, prior, ranges
+from regions import CLASSES, FRAME, PLACEMENT, STRUCTURES, anatomy, law, network, prior, ranges
 from sketch2ct import bundle, masks
 from sketch2ct.engine import Engine
 from sketch2ct.errors import BadRequest, BundleCorrupt, Cancelled
@@ -33,14 +33,14 @@ def encode(sentences):
 @pytest.fixture(scope="module")
 def generator():
     """Untrained but for noise in its weights: it obeys nothing but what is built in."""
-    return GuideGenMasks(network(trained=True), CLASSES, prior(), ranges(), encode, torch.device("cpu"), Sampling(steps=4))
+    return GuideGenMasks(network(trained=True), CLASSES, prior(), law(), ranges(), encode, torch.device("cpu"), Sampling(steps=4))
 
 
 @pytest.fixture(scope="module")
 def usual():
     """Before training: Bayes' rule with the spatial prior, sharpened, for its voxels know nothing of each other."""
     sampling = Sampling(steps=12, temperature=0.3)
-    return GuideGenMasks(network(), CLASSES, prior(coarse=1), ranges(), encode, torch.device("cpu"), sampling)
+    return GuideGenMasks(network(), CLASSES, prior(coarse=1), law(), ranges(), encode, torch.device("cpu"), sampling)
 
 
 def made(generator, grid=FRAME, context=None, text="", seed=0, **more):

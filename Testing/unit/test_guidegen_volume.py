@@ -279,7 +279,13 @@ def test_a_bundle_is_whole_and_says_what_it_holds(trained, shelf, capsys):
     assert made.metadata["generators"] == {"mask": ["guidegen"], "volume": ["guidegen"]}
     assert {"region", "region_volume", "derived", "placement", "ranges", "hu", "text_encoder"} <= set(made.metadata)
     assert set(made.metadata["region_volume"]["contrast"]) == {"with", "without", "untold"}
-    assert sorted(p.stem for p in (made.folder / "models").iterdir()) == ["region", "region_decoder", "region_prior", "region_volume"]
+    assert sorted(p.stem for p in (made.folder / "models").iterdir()) == [
+        "region",
+        "region_decoder",
+        "region_law",
+        "region_prior",
+        "region_volume",
+    ]
     card = (made.folder / "docs" / "README.md").read_text()
     assert "GuideGen" in card and "{" not in card and "](sheet.png)" in card
     assert (made.folder / "docs" / "sheet.png").read_bytes() == b"a picture"

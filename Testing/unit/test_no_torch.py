@@ -10,7 +10,15 @@ LIGHT = (
     *("quality", "results", "drafting", "intake", "installing", "bundle", "generation", "preview", "console", "cli"),
     *("pairing", "provenance", "doctor", "modality", "disk", "cli_cohort", "cli_export", "cli_review"),
     *("cohort.folder", "cohort.gates", "cohort.spec", "cohort.plan", "cohort.thumb", "cohort.start"),
-    *("describe.region", "data.regions", "masks.region_prior", "evaluation.region_validity"),
+    *(
+        "describe.region",
+        "data.regions",
+        "masks.region_prior",
+        "masks.region_shapes",
+        "masks.region_aims",
+        "masks.region_law",
+        "evaluation.region_validity",
+    ),
     *("review.store", "review.agreement", "review.blind", "review.blind_result", "export.run", "export.dicom", "export.data_card"),
 )
 

@@ -91,6 +91,22 @@ def test_the_coarse_prior_is_spread_over_the_frame_at_its_place():
         coarse_grid(frame, 3)
 
 
+def test_where_some_classes_are_known_the_others_share_what_is_left():
+    frame = Grid.centred((0, 0, 0), (2, 2, 2), (8, 8, 8))
+    values = np.stack([np.full((4, 4, 4), share, np.float32) for share in (0.5, 0.3, 0.1, 0.1)])
+    known = RegionPrior(values, coarse_grid(frame, 2), {}, frame)
+    here, there = (slice(0, 4), slice(0, 8), slice(0, 8)), (slice(2, 6), slice(0, 8), slice(0, 8))
+    shares = {2: (here, np.full((4, 8, 8), 0.9, np.float32)), 3: (there, np.full((4, 8, 8), 0.5, np.float32))}
+    chance = np.exp(known.around(shares))
+    assert chance.sum(axis=0) == pytest.approx(np.ones((8, 8, 8)), abs=1e-3)
+    # alone: as it was said; where both may be: one, the other or neither, but never both: .9 * .5, .1 * .5, .1 * .5
+    assert chance[2, 0] == pytest.approx(np.full((8, 8), 0.9), abs=1e-3) and chance[2, 2] == pytest.approx(
+        np.full((8, 8), 9 / 11), abs=1e-3
+    )
+    assert chance[3, 2] == pytest.approx(np.full((8, 8), 1 / 11), abs=1e-3) and (chance[2:, 7] < 2e-4).all()
+    assert chance[0] / chance[1] == pytest.approx(np.full((8, 8, 8), 5 / 3), rel=1e-2)
+
+
 def test_the_frame_is_laid_by_the_mean_way_of_what_is_known():
     middles = {RIGHT: np.array([42.0, 10, 16]), LARYNX: np.array([10.0, 10, -24])}
     assert origin(middles, PLACEMENT) == pytest.approx([10, 6, 0])

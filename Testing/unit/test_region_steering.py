@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from regions import CLASSES, FRAME, STRUCTURES, anatomy, network, prior, ranges
+from regions import CLASSES, FRAME, STRUCTURES, anatomy, law, network, prior, ranges
 from sketch2ct.describe import region
 from sketch2ct.generation import MaskCondition, Progress
 from sketch2ct.imaging import LabelVolume
@@ -25,7 +25,7 @@ def encode(sentences):
 def usual():
     """Before training: the spatial prior alone, which hears no text."""
     sampling = Sampling(steps=10, temperature=0.3)
-    return GuideGenMasks(network(), CLASSES, prior(coarse=1), ranges(), encode, torch.device("cpu"), sampling)
+    return GuideGenMasks(network(), CLASSES, prior(coarse=1), law(), ranges(), encode, torch.device("cpu"), sampling)
 
 
 def made(generator, text, context=None, seed=0, grid=FRAME):

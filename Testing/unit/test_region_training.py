@@ -22,7 +22,7 @@ from sketch2ct.imaging import read_image
 from sketch2ct.masks.region_classes import UNKNOWN
 from sketch2ct.networks.region_unet import NOT_GIVEN
 from sketch2ct.request import NONE, GenerationRequest
-from sketch2ct.training.region_data import prepared_anatomy, prepared_regions, prepared_statements
+from sketch2ct.training.region_data import prepared_anatomy, prepared_codes, prepared_regions, prepared_statements
 from sketch2ct.training.region_stage import RegionBatches, RegionStage, bundle_part, collated, given_subset
 from sketch2ct.training.run import read_recipe, train
 from sketch2ct.training.sizes import region_size
@@ -67,7 +67,7 @@ def prepared(trained, recipe, heads):
     anatomy = prepared_anatomy(prepared_regions(Dataset(heads), "Tr", recipe, cache), recipe, cache)
     held = prepared_regions(Dataset(heads), "Va", recipe, cache)
     told, library = prepared_statements(held, anatomy, recipe, cache, "Va")
-    return anatomy, RegionBatches(held, told, library, anatomy, recipe["mask"], 0)
+    return anatomy, RegionBatches(held, told, prepared_codes(held, anatomy, cache, "Va"), library, anatomy, recipe["mask"], 0)
 
 
 def test_the_class_maps_hold_what_was_contoured_and_derived(trained, prepared):
@@ -91,9 +91,23 @@ def test_the_prior_knows_where_the_structures_lie(prepared):
         assert chance.max() > 0.3 and np.linalg.norm(middle - anatomy.prior.placement[name]) < 10
 
 
+def test_the_prior_of_an_example_lies_around_its_own_structures(prepared):
+    anatomy, batches = prepared
+    for number, (region, *_) in enumerate(batches.items):
+        arrays, _ = batches.example(number, np.random.default_rng(number))
+        chance = np.exp(arrays["prior"])
+        assert chance.sum(axis=0) == pytest.approx(np.ones(chance.shape[1:]), abs=0.01)
+        for name in anatomy.classes.structures:
+            n = anatomy.classes.index(name)
+            if name in region.contoured:
+                assert chance[n][arrays["clean"] == n].mean() > 0.5 > 10 * chance[n][arrays["clean"] != n].mean()
+            else:
+                assert chance[n].max() > 0.5  # one that suits the others
+
+
 def test_what_was_not_contoured_is_not_called_background(prepared):
     anatomy, batches = prepared
-    number = next(n for n, (r, _) in enumerate(batches.items) if r.case == "toy_09")
+    number = next(n for n, (r, *_) in enumerate(batches.items) if r.case == "toy_09")
     arrays, _ = batches.example(number, np.random.default_rng(0), plain=True)
     larynx, bone = (1 << anatomy.classes.index(name) for name in ("larynx", "bone"))
     hidden = arrays["clean"] == anatomy.classes.index("bone")
@@ -160,14 +174,16 @@ def test_the_loss_falls_when_it_is_minimised(prepared, recipe, tmp_path, entropy
 
 def test_a_window_is_the_frame_cut_out_and_its_prior_with_it(prepared, recipe, tmp_path):
     anatomy, batches = prepared
+    number = next(n for n, (r, *_) in enumerate(batches.items) if len(r.contoured) == 2)
     batches.settings = recipe["mask"] | {"window": [24, 16, 16]}
-    arrays, told = batches.example(0, np.random.default_rng(5))
+    arrays, told = batches.example(number, np.random.default_rng(5))
     batches.settings = recipe["mask"]
+    whole, _ = batches.example(number, np.random.default_rng(5))
     stage = RegionStage(recipe["mask"], tmp_path, 1.0, region_size(recipe), anatomy, batches)
     batch = collated([arrays], [told])
     condition, (a, b, c) = stage.condition(batch), arrays["start"]
     assert batch["clean"].shape == (1, 24, 16, 16) == (len(condition.prior), *condition.prior.shape[2:])
-    assert np.array_equal(condition.prior[0].numpy(), anatomy.prior.log[:, a : a + 24, b : b + 16, c : c + 16])
+    assert np.array_equal(condition.prior[0].numpy(), whole["prior"][:, a : a + 24, b : b + 16, c : c + 16])
     assert np.isfinite(stage._errors(batch, torch.tensor([500]))[0].item())
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fake_backend import EllipsoidMasks, FlatVolumes, circle, make_bundle
-from regions import CLASSES, FRAME, PLACEMENT, STRUCTURES, anatomy, network, prior, ranges
+from regions import CLASSES, FRAME, PLACEMENT, STRUCTURES, anatomy, law, network, prior, ranges
 from sketch2ct import bundle, pairing
 from sketch2ct.cli import main
 from sketch2ct.engine import Engine, spans
@@ -35,7 +35,7 @@ def encode(sentences):
 
 def whole(steps=2):
     """The whole-region generator with noise for weights: it obeys nothing but what is built in."""
-    return GuideGenMasks(network(trained=True), CLASSES, prior(), ranges(), encode, torch.device("cpu"), Sampling(steps=steps))
+    return GuideGenMasks(network(trained=True), CLASSES, prior(), law(), ranges(), encode, torch.device("cpu"), Sampling(steps=steps))
 
 
 @pytest.fixture(scope="module")

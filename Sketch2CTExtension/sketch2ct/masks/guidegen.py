@@ -29,6 +29,7 @@ from ..geometry import Grid
 from ..imaging import LabelVolume, resample_part
 from ..networks.region_unet import NOT_GIVEN, RegionCondition, RegionNetwork, RegionNetworkSize
 from .region_classes import Labels, RegionClasses
+from .region_law import Codes, RegionLaw
 from .region_prior import RegionPrior, coarse_grid, origin
 from .region_steering import RegionSteering, Statements
 
@@ -42,11 +43,13 @@ Probabilities = NDArray[np.float32]  # (K, i, j, k)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned)."""
+    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned), and
+    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases)."""
 
     steps: int = STEPS
     guidance: float = 1.0
     temperature: float = 1.0
+    spread: float = 1.0
 
 
 class GuideGenMasks:
@@ -63,12 +66,13 @@ class GuideGenMasks:
         net: RegionNetwork,
         classes: RegionClasses,
         prior: RegionPrior,
+        law: RegionLaw,
         ranges: Mapping[str, describe.Ranges],
         encode: Callable[[list[str]], tuple[Tensor, Tensor]],
         device: torch.device,
         sampling: Sampling | None = None,
     ) -> None:
-        self.net, self.classes, self.prior, self.ranges = net.to(device).eval(), classes, prior, ranges
+        self.net, self.classes, self.prior, self.law, self.ranges = net.to(device).eval(), classes, prior, law, ranges
         self.encode, self.device, self.sampling = encode, device, sampling or Sampling()
 
     @classmethod
@@ -87,8 +91,9 @@ class GuideGenMasks:
             places = {name: (p[0], p[1], p[2]) for name, p in known["placement"].items()}
             prior = RegionPrior(values, coarse_grid(frame, frame.shape[0] // values.shape[1]), places, frame)
             ranges = {name: describe.Ranges.from_dict(r) for name, r in known["ranges"].items()}
+            law = RegionLaw.from_arrays(bundle.weights("region_law"), classes.structures, ranges, places)
             encode = TextEncoder(sha256=known["text_encoder"]["sha256"])
-            return cls(net, classes, prior, ranges, encode, device, Sampling(**own["sampling"]))
+            return cls(net, classes, prior, law, ranges, encode, device, Sampling(**own["sampling"]))
 
     def generate(self, condition: MaskCondition, rng: torch.Generator, progress: Progress) -> LabelVolume:
         """The whole region on `condition.grid`, whatever `condition.structures` lists. Voxels of the context keep their value.
@@ -100,7 +105,8 @@ class GuideGenMasks:
         given = np.full(frame.shape, NOT_GIVEN, np.uint8) if context is None else self.classes.given(context, frame)
         closed = np.array([bool(name) and context is not None and context.has(name) for name in self.classes.names])
         steering = self._steering(condition.description.strip(), given, closed)
-        found = self.probabilities(condition, given, closed, rng, progress, steering)
+        prior = self.anatomy(condition.description, given, closed, frame, rng)
+        found = self.probabilities(condition, given, closed, prior, rng, progress, steering)
         if self.clean_up:
             without_crumbs(found, self.classes)
             for _ in range(SETTLING if steering else 0):  # what the crumbs held grows where the structure is
@@ -127,11 +133,23 @@ class GuideGenMasks:
         middle = origin(known, self.prior.placement)
         return self.prior.at(condition.grid.centre if middle is None else middle)
 
+    def anatomy(self, text: str, given: Labels, closed: NDArray[np.bool_], frame: Grid, rng: torch.Generator) -> NDArray[np.float32]:
+        """Logarithm (K, i, j, k) of a prior around drawn codes of every structure: they suit the `closed` ones and what the text states."""
+        codes: Codes = {}
+        for n, name in enumerate(self.classes.names):
+            if closed[n] and name in self.law.shapes and (given == n).any():
+                codes[name] = self.law.shapes[name].code(given == n, frame)
+        own = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
+        reading = describe_region.read(text.strip()) if text.strip() else None
+        drawn = self.law.drawn(frame, codes, reading, own, spread=self.sampling.spread)
+        return self.prior.around(self.law.shares(drawn, frame, self.classes))
+
     def probabilities(
         self,
         condition: MaskCondition,
         given: Labels,
         closed: NDArray[np.bool_],
+        prior: NDArray[np.float32],
         rng: torch.Generator,
         progress: Progress,
         steering: RegionSteering | None = None,
@@ -139,9 +157,10 @@ class GuideGenMasks:
         """The last step's distribution of every class on the frame, of which its mode is the sample."""
         structures, text = self.classes.structures, condition.description.strip()
         told = [said(text, encoded(text, self.encode), self.ranges, structures)]
-        batch = self._batch(given, closed, told)
+        batch = self._batch(given, closed, prior, told)
         guidance = self.sampling.guidance if condition.guidance is None else condition.guidance
-        unasked = self._batch(given, closed, [said("", encoded("", self.encode), {}, structures)]) if guidance != 1.0 and text else None
+        silent = said("", encoded("", self.encode), {}, structures)
+        unasked = self._batch(given, closed, prior, [silent]) if guidance != 1.0 and text else None
         steps = min(condition.steps or self.sampling.steps, MAX_STEPS)
 
         last = categorical.times(steps)[-2]
@@ -165,11 +184,11 @@ class GuideGenMasks:
         voxel_ml, told = self.prior.frame.voxel_ml, known != NOT_GIVEN
         return RegionSteering(said, known, told, torch.from_numpy(closed), voxel_ml, self.sampling.temperature)
 
-    def _batch(self, given: Labels, closed: NDArray[np.bool_], told: list[Said]) -> RegionCondition:
+    def _batch(self, given: Labels, closed: NDArray[np.bool_], prior: NDArray[np.float32], told: list[Said]) -> RegionCondition:
         batch = RegionCondition(
             given=torch.from_numpy(given.astype(np.int64))[None],
             closed=torch.from_numpy(closed)[None],
-            prior=torch.from_numpy(self.prior.log)[None],
+            prior=torch.from_numpy(prior)[None],
             **collate(told),
         )
         return batch.to(self.device)

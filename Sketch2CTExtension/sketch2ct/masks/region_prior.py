@@ -21,6 +21,7 @@ from .region_classes import UNKNOWN, Labels, RegionClasses
 Vector = NDArray[np.float64]
 Places = dict[str, tuple[float, float, float]]
 Case = tuple[Labels, tuple[str, ...]]  # a class map on the frame, and the structures contoured in it
+Share = tuple[tuple[slice, slice, slice], NDArray[np.float32]]  # a part of the frame, and how likely its voxels are of one structure
 
 HIDES_FROM = 0.02  # a class that makes less of a structure than this is its border, not a place where it hides
 REACH_MM = 8.0  # a structure may be this far from where it was ever seen
@@ -88,6 +89,36 @@ class RegionPrior:
         inner = np.stack([resample(np.pad(v, 1, mode="edge"), _padded(self.grid), self.frame) for v in self.values])
         inner = np.maximum(inner, FLOOR)
         return np.log(inner / inner.sum(axis=0)).astype(np.float32)
+
+    def around(self, shares: dict[int, Share]) -> NDArray[np.float32]:
+        """`log` where it is known how likely voxels belong to some classes (by number): these are nowhere else, and the others share what
+        is left as usual."""
+        sure = {n: (part, np.clip(share, FLOOR, 1 - FLOOR)) for n, (part, share) in shares.items()}
+        left = np.ones(self.frame.shape, np.float32)
+        for part, share in sure.values():
+            left[part] *= 1 - share
+        odds = {n: (part, share / (1 - share) * left[part]) for n, (part, share) in sure.items()}
+        total = left.copy()
+        for part, own in odds.values():
+            total[part] += own
+        others = [n for n in range(len(self.log)) if n not in shares]
+        found = np.full_like(self.log, np.log(FLOOR))
+        scale = np.log(np.maximum(left / total, FLOOR)) - self._mass(tuple(others))
+        for n in others:
+            found[n] = np.maximum(self.log[n] + scale, found[n])
+        for n, (part, own) in odds.items():
+            found[n][part] = np.log(np.maximum(own / total[part], FLOOR))
+        return found
+
+    def _mass(self, classes: tuple[int, ...]) -> NDArray[np.float32]:
+        """Logarithm of the probability that a voxel is of one of some classes."""
+        if classes not in self._masses:
+            self._masses[classes] = np.log(np.exp(self.log[list(classes)]).sum(axis=0))
+        return self._masses[classes]
+
+    @cached_property
+    def _masses(self) -> dict[tuple[int, ...], NDArray[np.float32]]:
+        return {}
 
     def at(self, middle: Vector) -> Grid:
         """The frame around a point (RAS mm)."""

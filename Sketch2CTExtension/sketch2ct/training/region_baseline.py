@@ -149,7 +149,7 @@ def train_baseline(
 
 def _batches(regions: list, anatomy: Anatomy, own: dict[str, Any], seed: int) -> RegionBatches:
     """The batches of the categorical model, in which nothing is said."""
-    return RegionBatches(regions, [([], [])] * len(regions), {}, anatomy, own, seed)
+    return RegionBatches(regions, [([], [])] * len(regions), None, {}, anatomy, own, seed)
 
 
 def _half(shape: list[int], size: GaussianSize) -> list[int]:

@@ -21,19 +21,23 @@ from ..errors import BadRequest
 from ..evaluation.region_validity import RegionLimits
 from ..geometry import Grid
 from ..masks.region_classes import RegionClasses
-from ..masks.region_prior import Case, Hiding, RegionPrior, build, coarse_grid, origin
+from ..masks.region_law import Codes, RegionLaw
+from ..masks.region_prior import Case, Hiding, Places, RegionPrior, build, coarse_grid, origin
+from ..masks.region_shapes import Shape
 from ..modality import of
 from . import prepare
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What is known of the region before the network: classes, ranges of facts, where structures lie and hide, pairs, limits."""
+    """What is known of the region before the network: classes, ranges of facts, where structures lie and hide, how they go together,
+    pairs, limits."""
 
     classes: RegionClasses
     ranges: dict[str, describe.Ranges]
     prior: RegionPrior
     hiding: Hiding
+    law: RegionLaw
     pairs: tuple[Pair, ...]
     limits: RegionLimits
 
@@ -96,7 +100,42 @@ def prepared_anatomy(regions: list[Region], recipe: dict[str, Any], cache: Path)
         hiding = Hiding(data["under"], support.reshape(-1, *frame.shape))
         # as rounded as a bundle stores it
         prior = RegionPrior(data["values"].astype(np.float16).astype(np.float32), coarse_grid(frame, own["coarse"]), placement, frame)
-    return Anatomy(classes, ranges, prior, hiding, varying(facts, classes.structures), limits)
+    law = _prepared_law(everyone, classes, ranges, placement, cache)
+    return Anatomy(classes, ranges, prior, hiding, law, varying(facts, classes.structures), limits)
+
+
+def _prepared_law(
+    everyone: list[Region], classes: RegionClasses, ranges: dict[str, describe.Ranges], placement: Places, cache: Path
+) -> RegionLaw:
+    """How the structures of the training regions go together, from the cache when it is there."""
+    path = cache / "law.npz"
+    if not path.exists():
+        shapes = {}
+        for name in classes.structures:
+            cases = [(region.labels == classes.index(name), region.grid) for region in everyone if name in region.contoured]
+            if cases:
+                shapes[name] = Shape.fit(cases)
+        placed = [(region, origin(region.middles, placement)) for region in everyone]
+        cases = [(_codes(region, shapes, classes), region.facts, middle) for region, middle in placed if middle is not None]
+        np.savez_compressed(path, **RegionLaw.fit(cases, shapes, ranges, placement).arrays())
+    with np.load(path, allow_pickle=False) as data:
+        # as rounded as a bundle stores it
+        return RegionLaw.from_arrays({key: data[key].astype(np.float16) for key in data.files}, classes.structures, ranges, placement)
+
+
+def _codes(region: Region, shapes: dict[str, Shape], classes: RegionClasses) -> Codes:
+    return {n: shapes[n].code(region.labels == classes.index(n), region.grid) for n in region.contoured if n in shapes}
+
+
+def prepared_codes(regions: list[Region], anatomy: Anatomy, cache: Path, split: str) -> list[tuple[Codes, Codes]]:
+    """The codes of every region's contoured structures, straight and mirrored, from the cache when they are there."""
+    path = cache / f"codes{split}.json"
+    if not path.exists():
+        both = [[_codes(r, anatomy.law.shapes, anatomy.classes) for r in (own, own.mirrored(anatomy.classes))] for own in regions]
+        path.write_text(json.dumps([[{name: code.tolist() for name, code in codes.items()} for codes in own] for own in both]))
+    found = json.loads(path.read_text())
+    straight, mirrored = ([{name: np.array(code) for name, code in own[side].items()} for own in found] for side in (0, 1))
+    return list(zip(straight, mirrored, strict=True))
 
 
 Library = dict[str, NDArray[np.float16]]

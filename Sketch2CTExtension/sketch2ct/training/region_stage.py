@@ -26,10 +26,11 @@ from ..geometry import Grid
 from ..imaging import LabelVolume
 from ..masks.guidegen import Sampling, draw_region, without_crumbs
 from ..masks.region_classes import UNKNOWN
+from ..masks.region_law import Codes
 from ..masks.region_prior import origin
 from ..networks.region_unet import NOT_GIVEN, RegionCondition, RegionNetwork, RegionNetworkSize
 from .loop import Endless, Stage, fit
-from .region_data import Anatomy, Library, prepared_anatomy, prepared_regions, prepared_statements
+from .region_data import Anatomy, Library, prepared_anatomy, prepared_codes, prepared_regions, prepared_statements
 from .sizes import region_size
 
 CHECK_TIMES = (0.3, 0.7, 1.0)
@@ -52,14 +53,26 @@ def given_subset(contoured: NDArray[np.bool_], derived: int, rng: np.random.Gene
 
 class RegionBatches(Endless):
     """Endless batches of class maps `clean` (N, i, j, k) without unknown voxels, the classes that each voxel `may` be as bits of an
-    integer, the `start` (N, 3) of the window in the frame, and what is given (see `RegionCondition`)."""
+    integer, the `start` (N, 3) of the window in the frame, the `prior` (N, K, i, j, k) that the codes of the region's structures give (of
+    those that were not contoured, codes that suit the others; left out without `codes`), and what is given (see `RegionCondition`)."""
 
-    def __init__(self, regions: list[Region], told: list, library: Library, anatomy: Anatomy, settings: dict[str, Any], seed: int) -> None:
+    def __init__(
+        self,
+        regions: list[Region],
+        told: list,
+        codes: list[tuple[Codes, Codes]] | None,
+        library: Library,
+        anatomy: Anatomy,
+        settings: dict[str, Any],
+        seed: int,
+    ) -> None:
         self.anatomy, self.library, self.settings, self.seed = anatomy, library, settings, seed
-        pairs = [(r, both[0]) for r, both in zip(regions, told, strict=True)]
+        self.coded = codes is not None
+        each = list(zip(regions, told, codes or [({}, {})] * len(regions), strict=True))
+        items = [(r, texts[0], code[0]) for r, texts, code in each]
         if settings.get("mirror", True):
-            pairs += [(r.mirrored(anatomy.classes), both[1]) for r, both in zip(regions, told, strict=True)]
-        self.items = [(region, texts) for region, texts in pairs if origin(region.middles, anatomy.prior.placement) is not None]
+            items += [(r.mirrored(anatomy.classes), texts[1], code[1]) for r, texts, code in each]
+        self.items = [item for item in items if origin(item[0].middles, anatomy.prior.placement) is not None]
         # what is not known is noised as the most usual tissue, never as a structure
         self.usual = anatomy.prior.log[: anatomy.classes.first].argmax(axis=0).astype(np.uint8)
 
@@ -73,7 +86,7 @@ class RegionBatches(Endless):
 
     def example(self, number: int, rng: np.random.Generator, *, plain: bool = False) -> tuple[dict[str, NDArray], Said]:
         """One region with a random part of what can be given; with `plain` nothing is given or said, and it lies where it should."""
-        (region, texts), classes = self.items[number], self.anatomy.classes
+        (region, texts, codes), classes = self.items[number], self.anatomy.classes
         contoured = np.array([name in region.contoured for name in classes.structures])
         chosen = np.zeros(classes.count, bool) if plain else given_subset(contoured, len(classes.derived), rng)
         labels, frame = self._laid(region, chosen, rng, shift=0 if plain else self.settings["shift"])
@@ -84,6 +97,10 @@ class RegionBatches(Endless):
         clean = np.where(labels == UNKNOWN, self.usual, labels)
         given = np.where(np.append(chosen, np.zeros(256 - len(chosen), bool))[labels], labels, np.uint8(NOT_GIVEN))
         arrays = {"clean": clean[part], "may": may[part], "given": given[part], "closed": chosen, "start": np.array(start)}
+        if self.coded:
+            drawn = self.anatomy.law.drawn(frame, codes, None, rng, rounds=0)
+            prior = self.anatomy.prior.around(self.anatomy.law.shares(drawn, frame, classes))
+            arrays["prior"] = prior[(slice(None), *part)]
         return arrays, self._said([] if plain else texts, rng)
 
     def _laid(self, region: Region, chosen: NDArray[np.bool_], rng: np.random.Generator, shift: int) -> tuple[NDArray, Grid]:
@@ -130,7 +147,6 @@ class RegionStage(Stage):
         # every voxel counts, those where a structure may be count more: by place, not by class, so that no prediction is biased
         near = anatomy.hiding.support.any(axis=0).astype(np.float32)
         self.register_buffer("weight", torch.from_numpy(1 + settings["focus"] * near), persistent=False)
-        self.register_buffer("prior", torch.from_numpy(anatomy.prior.log), persistent=False)
 
     def _errors(self, batch: Batch, t: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Weighted means over the voxels (N,): the marginalised cross-entropy, and the divergence of a stride in nats of a whole walk."""
@@ -151,8 +167,8 @@ class RegionStage(Stage):
 
     def condition(self, batch: Batch) -> RegionCondition:
         """What a batch gives to the network."""
-        given, prior = batch["given"].long(), self._window(self.prior, batch)  # type: ignore[arg-type]
-        return RegionCondition(given, batch["closed"], prior, batch["words"], batch["spoken"], batch["facts"], batch["relations"])
+        told = (batch[key] for key in ("closed", "prior", "words", "spoken", "facts", "relations"))
+        return RegionCondition(batch["given"].long(), *told)
 
     def _window(self, whole: Tensor, batch: Batch) -> Tensor:
         """The windows (N, C, i, j, k) of a batch in an array (C, i, j, k) on the frame."""
@@ -191,7 +207,9 @@ class RegionStage(Stage):
         nothing = torch.full((1, *prior.frame.shape), NOT_GIVEN, device=self.device)
         silence = collate([said("", np.zeros((0, WIDTH)), {}, self.anatomy.classes.structures)])
         closed = torch.zeros((1, self.net.size.classes), dtype=torch.bool)
-        condition = RegionCondition(nothing, closed, self.prior[None], **silence).to(self.device)  # type: ignore[index]
+        codes = self.anatomy.law.drawn(prior.frame, {}, None, np.random.default_rng(seed))
+        log = prior.around(self.anatomy.law.shares(codes, prior.frame, self.anatomy.classes))
+        condition = RegionCondition(nothing, closed, torch.from_numpy(log)[None], **silence).to(self.device)
         steps, count = self.settings["sample_steps"], self.net.size.classes
         logits = draw_region(lambda x, t: self.net(x, t.float(), condition), nothing, count, steps, rng, lambda *_: None, Sampling())
         found = torch.softmax(logits[0].float(), 0).cpu().numpy()
@@ -224,7 +242,8 @@ def train_region(
     batches = []
     for split, found in ((settings["train"], regions), (settings["choose"], held)):
         told, library = prepared_statements(found, anatomy, settings, cache, split)
-        batches.append(RegionBatches(found, told, library, anatomy, own, settings["seed"]))
+        codes = prepared_codes(found, anatomy, cache, split)
+        batches.append(RegionBatches(found, told, codes, library, anatomy, own, settings["seed"]))
     save_anatomy(anatomy, out)
     stage = RegionStage(own, out, minutes, size, anatomy, batches[1])
     if begin is not None:
@@ -236,14 +255,15 @@ def train_region(
 
 
 def save_anatomy(anatomy: Anatomy, out: Path) -> None:
-    """What a bundle needs of the anatomy: `region.json`, and the prior in fp16."""
+    """What a bundle needs of the anatomy: `region.json`, and the prior and the law in fp16."""
     (out / "region.json").write_text(json.dumps(anatomy.to_dict(), indent=1))
     save_file({"values": torch.from_numpy(anatomy.prior.values).half().contiguous()}, out / "prior.safetensors")
+    save_file({key: torch.from_numpy(value).half() for key, value in anatomy.law.arrays().items()}, out / "law.safetensors")
 
 
 def bundle_part(settings: dict[str, Any], out: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """What the stage `mask` of the run `out` adds to a bundle: top-level metadata (with `region`), and weights by part (`region`,
-    `region_prior`)."""
+    `region_prior`, `region_law`)."""
     known = json.loads((out / "mask" / "region.json").read_text())
     region = {
         "network": region_size(settings).to_dict(),
@@ -256,4 +276,5 @@ def bundle_part(settings: dict[str, Any], out: Path) -> tuple[dict[str, Any], di
     return metadata, {
         "region": load_file(out / "mask" / "weights.safetensors"),
         "region_prior": load_file(out / "mask" / "prior.safetensors"),
+        "region_law": load_file(out / "mask" / "law.safetensors"),
     }
