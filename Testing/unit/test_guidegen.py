@@ -18,6 +18,7 @@ from sketch2ct.generation import MaskCondition, Progress
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import LabelVolume, read_image, write_nifti
 from sketch2ct.masks.guidegen import GuideGenMasks, Sampling, without_crumbs
+from sketch2ct.networks.region_unet import NOT_GIVEN
 from sketch2ct.request import NONE, GenerationRequest
 
 RIGHT, LEFT, LARYNX = STRUCTURES
@@ -70,6 +71,26 @@ def a_context(rng):
             low = rng.integers(0, np.array(shape) - 2)
             array[tuple(slice(a, a + int(n)) for a, n in zip(low, rng.integers(1, 7, 3), strict=True))] = value
     return LabelVolume(array, grid, names)
+
+
+def test_the_anatomy_it_starts_from_suits_the_text_and_what_is_given(usual):
+    left, larynx = (CLASSES.index(name) for name in ("parotid_gland_left", "larynx"))
+    nothing, open_ = np.full(FRAME.shape, NOT_GIVEN, np.uint8), np.zeros(CLASSES.count, bool)
+
+    def volumes(text, given, closed):
+        log = usual.anatomy(text, given, closed, FRAME, torch.Generator().manual_seed(0))
+        return np.exp(log).sum(axis=(1, 2, 3)) * FRAME.voxel_ml
+
+    small, large = (volumes(f"The larynx has a volume of {ml} mL.", nothing, open_)[larynx] for ml in (8, 15))
+    assert large > 1.4 * small
+    sizes = []
+    for size in (0.8, 1.2):
+        given = np.where(anatomy(size=size) == CLASSES.index("parotid_gland_right"), np.uint8(left - 1), nothing)
+        assert CLASSES.names[left - 1] == "parotid_gland_right"
+        closed = open_.copy()
+        closed[left - 1] = True
+        sizes.append(volumes("", given, closed)[left])
+    assert sizes[1] > 1.2 * sizes[0]  # glands grow together
 
 
 @pytest.mark.parametrize("seed", range(50))

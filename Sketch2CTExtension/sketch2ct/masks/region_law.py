@@ -115,20 +115,20 @@ class RegionLaw:
 
         `spread` scales the standard deviations of what is not told; shapes are measured and corrected in `rounds`.
         """
-        x = spread * self._root @ np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
+        x: Array = spread * self._root @ np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
         covariance = self.correlation
         if given:  # they lie where they are, and the frame lies by them
             covariance = covariance + self._adrift @ self._adrift.T
         asked = [*self._given(given, frame), *self._stated(reading, given, covariance, rng)]
         y = self._conditioned(x, covariance, asked, [aim.target for aim in asked])
         asked += self._volumes(y, given, asked)
-        facts = {name: own for name, code in given.items() if (own := self.measured(name, code, frame)) is not None}
         targets = wanted = np.array([aim.target for aim in asked])
         most = np.array([OVERSHOOT * aim.sd for aim in asked])  # what cannot be had must not bend everything else
         moving = {name for aim in asked for name, kind, _ in aim.weights if kind != "code"} - set(given)
         codes = self._codes(self._conditioned(x, covariance, asked, targets), frame, bool(given)) | given
+        facts: dict[str, Facts] = {}
         for _ in range(rounds if moving else 0):
-            facts |= {name: own for name in moving if (own := self.measured(name, codes[name], frame)) is not None}
+            facts = {name: own for name in (*moving, *given) if (own := self.measured(name, codes[name], frame)) is not None}
             seen = [aim.seen(facts, self.ranges, self.placement) if any(n in moving for n, _, _ in aim.weights) else None for aim in asked]
             missed = np.array([0.0 if s is None else aim.target - s for aim, s in zip(asked, seen, strict=True)])
             targets = np.clip(targets + missed, wanted - most, wanted + most)
@@ -155,7 +155,7 @@ class RegionLaw:
 
     @cached_property
     def _root(self) -> Array:
-        return np.linalg.cholesky(self.correlation + 1e-9 * np.eye(len(self.mean)))
+        return np.asarray(np.linalg.cholesky(self.correlation + 1e-9 * np.eye(len(self.mean))), np.float64)
 
     @cached_property
     def _starts(self) -> dict[str, int]:
@@ -209,7 +209,8 @@ class RegionLaw:
         matrix = np.stack([self._row(aim.weights) for aim in asked])
         usual = matrix @ (self.mean / self.scale)
         doubt = np.diag([aim.sd**2 for aim in asked])
-        return x + covariance @ matrix.T @ np.linalg.solve(matrix @ covariance @ matrix.T + doubt, np.asarray(targets) - usual - matrix @ x)
+        missed = np.asarray(targets) - usual - matrix @ x
+        return np.asarray(x + covariance @ matrix.T @ np.linalg.solve(matrix @ covariance @ matrix.T + doubt, missed), np.float64)
 
     def _row(self, weights: Mapping[Key, float]) -> Array:
         row = np.zeros(len(self.mean))

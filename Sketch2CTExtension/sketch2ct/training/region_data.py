@@ -112,12 +112,13 @@ def _prepared_law(
     if not path.exists():
         shapes = {}
         for name in classes.structures:
-            cases = [(region.labels == classes.index(name), region.grid) for region in everyone if name in region.contoured]
-            if cases:
-                shapes[name] = Shape.fit(cases)
+            masks = [(region.labels == classes.index(name), region.grid) for region in everyone if name in region.contoured]
+            if masks:
+                shapes[name] = Shape.fit(masks)
         placed = [(region, origin(region.middles, placement)) for region in everyone]
         cases = [(_codes(region, shapes, classes), region.facts, middle) for region, middle in placed if middle is not None]
-        np.savez_compressed(path, **RegionLaw.fit(cases, shapes, ranges, placement).arrays())
+        arrays: dict[str, Any] = dict(RegionLaw.fit(cases, shapes, ranges, placement).arrays())
+        np.savez_compressed(path, **arrays)
     with np.load(path, allow_pickle=False) as data:
         # as rounded as a bundle stores it
         return RegionLaw.from_arrays({key: data[key].astype(np.float16) for key in data.files}, classes.structures, ranges, placement)
