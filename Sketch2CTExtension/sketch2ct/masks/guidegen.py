@@ -30,8 +30,8 @@ from ..imaging import LabelVolume, resample_part
 from ..networks.region_unet import NOT_GIVEN, RegionCondition, RegionNetwork, RegionNetworkSize
 from .region_classes import Labels, RegionClasses
 from .region_law import Codes, RegionLaw
-from .region_prior import RegionPrior, coarse_grid, origin
-from .region_steering import RegionSteering, Statements
+from .region_prior import RegionPrior, Share, coarse_grid, origin
+from .region_steering import RegionSteering
 
 STEPS = 30
 MAX_STEPS = 50
@@ -55,7 +55,7 @@ class Sampling:
 class GuideGenMasks:
     """A mask generator for the whole region of one bundle. `clean_up` gives crumbs of one-piece structures to the next likely class.
 
-    `steer` holds the volumes and the relations of size that the text states at every step (see `region_steering`; default on).
+    `steer` holds the volumes of the drawn anatomy, and those that the text states, at every step (see `region_steering`; default on).
     """
 
     clean_up = True
@@ -104,10 +104,12 @@ class GuideGenMasks:
         context = condition.context
         given = np.full(frame.shape, NOT_GIVEN, np.uint8) if context is None else self.classes.given(context, frame)
         closed = np.array([bool(name) and context is not None and context.has(name) for name in self.classes.names])
-        steering = self._steering(condition.description.strip(), given, closed)
-        prior = self.anatomy(condition.description, given, closed, frame, rng)
-        found = self.probabilities(condition, given, closed, prior, rng, progress, steering)
+        codes = self.anatomy(condition.description.strip(), given, closed, frame, rng)
+        shares = self.law.shares(codes, frame, self.classes)
+        steering = self._steering(condition.description, shares, given, closed) if self.steer else None
+        found = self.probabilities(condition, given, closed, self.prior.around(shares), rng, progress, steering)
         if self.clean_up:
+            mended(found, self.classes, {n: share for n, share in shares.items() if not closed[n]})
             without_crumbs(found, self.classes)
             for _ in range(SETTLING if steering else 0):  # what the crumbs held grows where the structure is
                 found = steering.settled(found) if steering else found
@@ -133,16 +135,14 @@ class GuideGenMasks:
         middle = origin(known, self.prior.placement)
         return self.prior.at(condition.grid.centre if middle is None else middle)
 
-    def anatomy(self, text: str, given: Labels, closed: NDArray[np.bool_], frame: Grid, rng: torch.Generator) -> NDArray[np.float32]:
-        """Logarithm (K, i, j, k) of a prior around drawn codes of every structure: they suit the `closed` ones and what the text states."""
+    def anatomy(self, text: str, given: Labels, closed: NDArray[np.bool_], frame: Grid, rng: torch.Generator) -> Codes:
+        """Codes of every structure on the frame, drawn to suit the `closed` ones and what the text states."""
         codes: Codes = {}
         for n, name in enumerate(self.classes.names):
             if closed[n] and name in self.law.shapes and (given == n).any():
                 codes[name] = self.law.shapes[name].code(given == n, frame)
         own = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
-        reading = describe_region.read(text.strip()) if text.strip() else None
-        drawn = self.law.drawn(frame, codes, reading, own, spread=self.sampling.spread)
-        return self.prior.around(self.law.shares(drawn, frame, self.classes))
+        return self.law.drawn(frame, codes, describe_region.read(text) if text else None, own, spread=self.sampling.spread)
 
     def probabilities(
         self,
@@ -175,14 +175,14 @@ class GuideGenMasks:
         logits = draw_region(predict, batch.given, self.classes.count, steps, rng, lambda n, of: progress("mask", n, of), self.sampling)
         return torch.softmax(logits, 1)[0].float().cpu().numpy()
 
-    def _steering(self, text: str, given: Labels, closed: NDArray[np.bool_]) -> RegionSteering | None:
-        """What the text states of volumes, to be held; None where it states nothing."""
-        said = Statements.of(describe_region.read(text), self.classes.names, self.ranges) if self.steer and text else None
-        if not said:
-            return None
-        known = torch.from_numpy(given.astype(np.int64))[None].to(self.device)
-        voxel_ml, told = self.prior.frame.voxel_ml, known != NOT_GIVEN
-        return RegionSteering(said, known, told, torch.from_numpy(closed), voxel_ml, self.sampling.temperature)
+    def _steering(self, text: str, shares: dict[int, Share], given: Labels, closed: NDArray[np.bool_]) -> RegionSteering:
+        """Holds the volumes of the structures that are not given."""
+        voxel_ml = self.prior.frame.voxel_ml
+        volumes = {n: float((share > 0.5).sum()) * voxel_ml for n, (_, share) in shares.items()}
+        stated = describe_region.read(text).volumes()
+        volumes |= {self.classes.index(name): volume for name, volume in stated.items() if name in self.classes.structures}
+        told = torch.from_numpy(given != NOT_GIVEN)[None].to(self.device)
+        return RegionSteering({n: v for n, v in volumes.items() if not closed[n]}, told, voxel_ml, self.sampling.temperature)
 
     def _batch(self, given: Labels, closed: NDArray[np.bool_], prior: NDArray[np.float32], told: list[Said]) -> RegionCondition:
         batch = RegionCondition(
@@ -246,6 +246,14 @@ def draw_region(
     keep = hold if bool(told.any()) else None
     categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, hold=keep)
     return last["logits"]
+
+
+def mended(found: Probabilities, classes: RegionClasses, shares: Mapping[int, Share]) -> None:
+    """In place: a one-piece structure that came in pieces is joined by what is most likely of its drawn shape."""
+    for n, (part, share) in shares.items():
+        if vocabulary()[classes.names[n]].pieces == 1 and ndimage.label(found.argmax(axis=0) == n, np.ones((3, 3, 3)))[1] > 1:
+            core, own = share > 0.5, found[n][part]
+            own[core] = np.maximum(own[core], 1.01 * found[(slice(None), *part)].max(axis=0)[core])
 
 
 def without_crumbs(found: Probabilities, classes: RegionClasses) -> None:

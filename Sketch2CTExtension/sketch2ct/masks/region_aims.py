@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,25 +13,25 @@ from .. import describe
 from ..describe import Facts, Ranges
 from ..describe.relations import AXES, BESIDE_MM, Relation
 
-FACTS = len(describe.FACTS)
 VOLUME = describe.FACTS.index("volume_ml")
 LARGER = 1.15  # of two volumes, so that "larger" still shows on a coarse grid; it is said of what differs by a tenth
 LEVEL = 1.05  # ratio of what is "about as large as" something
 BESIDE = 1.5 * BESIDE_MM  # so that an order along an axis still shows
-STATED_SD = 0.1  # standardised
-RELATION_SD = {"volume": 0.02, "place": 0.5}  # logarithm of a ratio; mm
+STATED_SD, RATIO_SD, PLACE_SD = 0.1, 0.02, 0.5  # of a stated fact (standardised), of the logarithm of a ratio, of a place (mm)
+# how far a target may be moved to make up for what is not linear: what cannot be had must not bend everything else
+FACT_LEEWAY, VOLUME_LEEWAY, RATIO_LEEWAY, PLACE_LEEWAY = 1.5, 3.0, 0.8, 15.0
 
 Key = tuple[str, str, int]  # structure, "fact" or "place", and its number
 
 
 @dataclass(frozen=True)
 class Aim:
-    """The sum of `weights` times numbers is to be `target`, within `sd`. Both are what is measured, less `offset`."""
+    """The sum of `weights` times numbers is to be `target`, within `sd`; to be seen there, it may be asked for up to `leeway` beside it."""
 
     weights: Mapping[Key, float]
     target: float
     sd: float
-    offset: float = 0.0
+    leeway: float = 0.0
 
     def seen(self, facts: Mapping[str, Facts], ranges: Mapping[str, Ranges], placement: Mapping[str, tuple[float, ...]]) -> float | None:
         """What drawn shapes with these facts show of it; None where one of them is missing. Places count from `placement`."""
@@ -48,31 +48,35 @@ class Aim:
 
 def fact(name: str, number: int, value: float) -> Aim:
     """A standardised fact of one structure."""
-    return Aim({(name, "fact", number): 1.0}, value, STATED_SD)
+    return Aim({(name, "fact", number): 1.0}, value, STATED_SD, VOLUME_LEEWAY if number == VOLUME else FACT_LEEWAY)
 
 
-def relation(said: Relation, ranges: Mapping[str, Ranges], placement: Mapping[str, tuple[float, ...]]) -> tuple[dict[Key, float], float]:
-    """The weights and the offset of the number that tells a relation: the logarithm of the ratio of two volumes, or mm along an axis."""
+def relation(
+    said: Relation,
+    ranges: Mapping[str, Ranges],
+    placement: Mapping[str, tuple[float, ...]],
+    usual: Callable[[Mapping[Key, float]], tuple[float, float]],
+    rng: np.random.Generator,
+) -> Aim:
+    """A relation, as the logarithm of the ratio of two volumes or as mm along an axis, drawn as it is where the relation holds.
+
+    `usual` gives mean and standard deviation of a combination of numbers.
+    """
     one, other = said.one, said.other
+    weights: dict[Key, float]
     if said.kind in AXES:
         axis = AXES[said.kind]
-        return {(one, "place", axis): 1.0, (other, "place", axis): -1.0}, placement[one][axis] - placement[other][axis]
-    (middle, unit), (middle2, unit2) = _log_volume(_frozen(ranges[one])), _log_volume(_frozen(ranges[other]))
-    return {(one, "fact", VOLUME): unit, (other, "fact", VOLUME): -unit2}, middle - middle2
-
-
-def holding(said: Relation, usual: float, spread: float, rng: np.random.Generator) -> float:
-    """A value of that number as it is where the relation holds, if it usually is `usual` with a standard deviation of `spread`."""
-    if said.kind in AXES:
-        low, high = BESIDE, float("inf")
+        weights, offset = {(one, "place", axis): 1.0, (other, "place", axis): -1.0}, placement[one][axis] - placement[other][axis]
+        (low, high), sd, leeway = (BESIDE, float("inf")), PLACE_SD, PLACE_LEEWAY
     else:
-        low, high = (np.log(LARGER), float("inf")) if said.kind == "larger" else (-np.log(LEVEL), np.log(LEVEL))
-    value = float(truncnorm.ppf(rng.uniform(0.05, 0.95), (low - usual) / spread, (high - usual) / spread)) * spread + usual
-    return value if np.isfinite(value) else float(low)
-
-
-def _frozen(ranges: Ranges) -> tuple[float, ...]:
-    return tuple(ranges.percentiles["volume_ml"])
+        (middle, unit), (middle2, unit2) = (_log_volume(tuple(ranges[n].percentiles["volume_ml"])) for n in (one, other))
+        weights, offset = {(one, "fact", VOLUME): unit, (other, "fact", VOLUME): -unit2}, middle - middle2
+        low, high = (float(np.log(LARGER)), float("inf")) if said.kind == "larger" else (-float(np.log(LEVEL)), float(np.log(LEVEL)))
+        sd, leeway = RATIO_SD, RATIO_LEEWAY
+    mean, spread = usual(weights)
+    low, high = low - offset, high - offset
+    value = float(truncnorm.ppf(rng.uniform(0.05, 0.95), (low - mean) / spread, (high - mean) / spread)) * spread + mean
+    return Aim(weights, value if np.isfinite(value) else low, sd, leeway)
 
 
 @cache

@@ -1,14 +1,14 @@
-"""How the structures of a region go together: one Gaussian of all codes and measured facts, given what is known. No torch.
+"""How the structures of a region go together: one Gaussian of all their codes, given what is known. No torch.
 
-Given structures, stated numbers and words, and relations of size and of place are all linear in these numbers (a relation holds when a
-difference of two of them is large enough), so that the rest of the anatomy follows in closed form: with a draw x of the whole and what is
-to be seen, A x = t, Matheron's rule x + S A' (A S A' + R)^-1 (t - A x) is a draw given t. A drawn shape is then measured as any mask is,
-and t corrected by what it misses, for facts are not quite linear in the codes.
+What is measured on a structure is nearly linear in its code, so given structures, stated numbers and words, and relations of size and of
+place are all linear in the codes (a relation holds when a difference is large enough), and the rest of the anatomy follows in closed form:
+with a draw x of the whole and what is to be seen, A x = t, Matheron's rule x + S A' (A S A' + R)^-1 (t - A x) is a draw given t. A drawn
+shape is then measured as any mask is, and t corrected by what it misses, for facts are not quite linear in the codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import describe
+from ..anatomy import vocabulary
 from ..describe import Facts, Ranges
 from ..describe.region import RegionReading
 from ..geometry import Grid
 from . import region_aims as aims
-from .region_aims import FACTS, VOLUME, Aim, Key
+from .region_aims import VOLUME, Aim, Key
 from .region_classes import RegionClasses
 from .region_prior import Places, Share
 from .region_shapes import PLACE, Array, Shape
@@ -31,6 +32,7 @@ Case = tuple[Codes, Mapping[str, Facts], Array]  # of the contoured structures, 
 
 WITHIN = 20.0  # as many cases speak against any correlation between numbers of one structure
 ACROSS = 8.0  # times its variance must the square of a correlation of two structures' numbers be, to be believed at all
+RIDGE = 5.0  # of the regression of facts on codes
 LEAST = 1e-3  # of the variances of independent combinations
 MOST = 2.5  # standard deviations within which independent numbers are drawn
 ASTRAY = 1.8  # standard deviations within which a place is drawn
@@ -38,15 +40,16 @@ STRANGE = 3.0  # standard deviations beyond which what is given no longer shapes
 GIVEN_SD = 0.03  # of a given structure's numbers, in their standard deviations
 ADRIFT_MM = 60.0  # a frame laid by some structures may lie so far from one laid by all
 ROUNDS = 4
-OVERSHOOT = 10.0  # times its doubt may a target be moved to make up for what is not linear
+TRIES = 6
 USUAL = (2.0, 98.0)  # percentiles between which an unstated volume stays
 SOFT_MM = 1.0  # a drawn border is known no better
 
 
 @dataclass(frozen=True)
 class RegionLaw:
-    """`mean`, `scale` (D,) and `correlation` (D, D) of the numbers of every structure of `shapes`: its code, with the place relative to
-    where `placement` puts it, then its facts on the scale of `ranges`."""
+    """`mean`, `scale` (D,) and `correlation` (D, D) of the numbers of the codes of all structures of `shapes`, with their places relative
+    to where `placement` puts them; `slopes` structure -> (1 + numbers of its code, F): its facts on the scale of `ranges` at the mean, then
+    by the standard deviations of its numbers."""
 
     shapes: dict[str, Shape]
     ranges: Mapping[str, Ranges]
@@ -54,23 +57,24 @@ class RegionLaw:
     mean: Array
     scale: Array
     correlation: Array
+    slopes: dict[str, Array]
 
     @classmethod
-    def fit(cls, cases: Iterable[Case], shapes: dict[str, Shape], ranges: Mapping[str, Ranges], placement: Places) -> RegionLaw:
+    def fit(cls, cases: Sequence[Case], shapes: dict[str, Shape], ranges: Mapping[str, Ranges], placement: Places) -> RegionLaw:
         """From training cases. A structure that was not contoured in a case tells nothing.
 
         Correlations of pairs of numbers come from the cases that have both, and are drawn towards 0 the fewer these are; between structures
         faint ones, of which there are many by chance, go to 0 (positive-part shrinkage, Efron and Morris, 1973).
         """
-        law = cls(shapes, ranges, placement, *(np.zeros(0) for _ in range(3)))
-        rows = np.stack([law._numbers(*case) for case in cases])
+        law = cls(shapes, ranges, placement, np.zeros(0), np.zeros(0), np.zeros(0), {})
+        rows = np.stack([law._numbers(codes, middle) for codes, _, middle in cases])
         have = np.isfinite(rows)
         count = np.maximum(have.sum(axis=0), 1)
         mean = np.where(have, rows, 0).sum(axis=0) / count
         away = np.where(have, rows - mean, 0)
         scale = np.maximum(np.sqrt((away**2).sum(axis=0) / count), 1e-6)
         away /= scale
-        owner = np.repeat(np.arange(len(shapes)), [law._length(name) for name in shapes])
+        owner = np.repeat(np.arange(len(shapes)), [shape.length for shape in shapes.values()])
         pairs = have.T.astype(np.float64) @ have
         seen = away.T @ away / np.maximum(pairs, 1)
         chance = (1 - np.minimum(seen**2, 1)) ** 2 / np.maximum(pairs, 1)  # the variance of a correlation
@@ -80,26 +84,34 @@ class RegionLaw:
         values, vectors = np.linalg.eigh(correlation)
         correlation = (vectors * np.maximum(values, LEAST)) @ vectors.T
         unit = np.sqrt(np.diag(correlation))
-        return cls(shapes, ranges, placement, mean, scale, correlation / np.outer(unit, unit))
+        slopes = {}
+        for name, start in law._starts.items():
+            known = [n for n, (codes, _, _) in enumerate(cases) if name in codes]
+            measured = np.stack([describe.vector_of(cases[n][1][name], ranges[name])[0] for n in known]).astype(np.float64)
+            own, usual = away[known, start : start + shapes[name].length], measured.mean(axis=0)
+            found = np.linalg.solve(own.T @ own + RIDGE * np.eye(own.shape[1]), own.T @ (measured - usual))
+            slopes[name] = np.concatenate([usual[None], found])
+        return cls(shapes, ranges, placement, mean, scale, correlation / np.outer(unit, unit), slopes)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """To be stored."""
         found: dict[str, NDArray] = {"mean": self.mean, "scale": self.scale, "correlation": self.correlation}
         for name, shape in self.shapes.items():
             box = np.array([*shape.reach, shape.rest, shape.degree])
-            found |= {f"{name}.mean": shape.mean, f"{name}.modes": shape.modes, f"{name}.box": box}
+            found |= {f"{name}.mean": shape.mean, f"{name}.modes": shape.modes, f"{name}.box": box, f"{name}.slopes": self.slopes[name]}
         return {key: np.ascontiguousarray(value, np.float32) for key, value in found.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any], structures: Sequence[str], ranges: Mapping[str, Ranges], places: Places) -> RegionLaw:
         """The inverse of `arrays`, for arrays or tensors; `structures` in the order in which it was fitted."""
         own = {key: np.asarray(value, np.float32) for key, value in arrays.items()}
-        shapes = {}
+        shapes, slopes = {}, {}
         for name in (n for n in structures if f"{n}.mean" in own):
             i, j, k, rest, degree = (float(x) for x in own[f"{name}.box"])
             shapes[name] = Shape(own[f"{name}.mean"], own[f"{name}.modes"], np.array([i, j, k]), rest, round(degree))
+            slopes[name] = own[f"{name}.slopes"].astype(np.float64)
         mean, scale, correlation = (own[key].astype(np.float64) for key in ("mean", "scale", "correlation"))
-        return cls(shapes, ranges, places, mean, scale, correlation)
+        return cls(shapes, ranges, places, mean, scale, correlation, slopes)
 
     def drawn(
         self,
@@ -115,25 +127,41 @@ class RegionLaw:
 
         `spread` scales the standard deviations of what is not told; shapes are measured and corrected in `rounds`.
         """
+        for _ in range(TRIES):
+            codes, whole = self._attempt(frame, given, reading, rng, spread, rounds)
+            if whole:
+                break
+        return codes
+
+    def _attempt(
+        self, frame: Grid, given: Codes, reading: RegionReading | None, rng: np.random.Generator, spread: float, rounds: int
+    ) -> tuple[Codes, bool]:
+        """A draw, and whether no structure fell into pieces or is of a volume that was neither seen nor stated."""
         x: Array = spread * self._root @ np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
         covariance = self.correlation
         if given:  # they lie where they are, and the frame lies by them
             covariance = covariance + self._adrift @ self._adrift.T
         asked = [*self._given(given, frame), *self._stated(reading, given, covariance, rng)]
-        y = self._conditioned(x, covariance, asked, [aim.target for aim in asked])
-        asked += self._volumes(y, given, asked)
+        stated = {name for aim in asked for name, kind, number in aim.weights if (kind, number) == ("fact", VOLUME)}
+        asked += self._volumes(self._conditioned(x, covariance, asked, [aim.target for aim in asked]), [*given, *stated])
         targets = wanted = np.array([aim.target for aim in asked])
-        most = np.array([OVERSHOOT * aim.sd for aim in asked])  # what cannot be had must not bend everything else
-        moving = {name for aim in asked for name, kind, _ in aim.weights if kind != "code"} - set(given)
+        most = np.array([aim.leeway for aim in asked])
+        free = [name for name in self.shapes if name not in given]
         codes = self._codes(self._conditioned(x, covariance, asked, targets), frame, bool(given)) | given
         facts: dict[str, Facts] = {}
-        for _ in range(rounds if moving else 0):
-            facts = {name: own for name in (*moving, *given) if (own := self.measured(name, codes[name], frame)) is not None}
-            seen = [aim.seen(facts, self.ranges, self.placement) if any(n in moving for n, _, _ in aim.weights) else None for aim in asked]
+        for _ in range(rounds if free else 0):
+            facts = {name: own for name in self.shapes if (own := self.measured(name, codes[name], frame)) is not None}
+            seen = [aim.seen(facts, self.ranges, self.placement) if any(n in free for n, _, _ in aim.weights) else None for aim in asked]
             missed = np.array([0.0 if s is None else aim.target - s for aim, s in zip(asked, seen, strict=True)])
             targets = np.clip(targets + missed, wanted - most, wanted + most)
             codes = self._codes(self._conditioned(x, covariance, asked, targets), frame, bool(given)) | given
-        return codes
+        return codes, all(self._whole(name, facts.get(name), name in stated) for name in free) or not rounds
+
+    def _whole(self, name: str, facts: Facts | None, stated: bool) -> bool:
+        if facts is None or (vocabulary()[name].pieces == 1 and facts.components > 1):
+            return False
+        low, high = (self.ranges[name].value_at("volume_ml", p) for p in (0, 100))
+        return stated or low <= facts.volume_ml <= high
 
     def measured(self, name: str, code: Array, frame: Grid) -> Facts | None:
         """The facts of a structure of that code on a frame; None where nothing of it lies there."""
@@ -159,8 +187,8 @@ class RegionLaw:
 
     @cached_property
     def _starts(self) -> dict[str, int]:
-        ends = np.cumsum([self._length(name) for name in self.shapes])
-        return {name: int(end) - self._length(name) for name, end in zip(self.shapes, ends, strict=True)}
+        ends = np.cumsum([shape.length for shape in self.shapes.values()])
+        return {name: int(end) - self.shapes[name].length for name, end in zip(self.shapes, ends, strict=True)}
 
     @cached_property
     def _adrift(self) -> Array:
@@ -171,23 +199,13 @@ class RegionLaw:
                 moved[start + axis, axis] = ADRIFT_MM / self.scale[start + axis]
         return moved
 
-    def _length(self, name: str) -> int:
-        return self.shapes[name].length + FACTS
-
-    def _column(self, key: Key) -> int:
-        name, kind, number = key
-        return self._starts[name] + number + (self.shapes[name].length if kind == "fact" else 0)
-
-    def _numbers(self, codes: Codes, facts: Mapping[str, Facts], middle: Array) -> Array:
+    def _numbers(self, codes: Codes, middle: Array) -> Array:
         """The numbers (D,) of a case, NaN of what is not known of it."""
         parts = []
-        for name in self.shapes:
-            if name not in codes:
-                parts.append(np.full(self._length(name), np.nan))
-                continue
-            code = codes[name].copy()
-            code[:PLACE] -= middle + np.asarray(self.placement[name])
-            parts += [code, describe.vector_of(facts[name], self.ranges[name])[0]]
+        for name, shape in self.shapes.items():
+            own = codes[name].copy() if name in codes else np.full(shape.length, np.nan)
+            own[:PLACE] -= middle + np.asarray(self.placement[name])
+            parts.append(own)
         return np.concatenate(parts)
 
     def _codes(self, y: Array, frame: Grid, held: bool) -> Codes:
@@ -206,18 +224,25 @@ class RegionLaw:
         """Matheron's rule, in standard deviations."""
         if not asked:
             return x
-        matrix = np.stack([self._row(aim.weights) for aim in asked])
-        usual = matrix @ (self.mean / self.scale)
+        rows = [self._row(aim.weights) for aim in asked]
+        matrix, usual = np.stack([row for row, _ in rows]), np.array([value for _, value in rows])
         doubt = np.diag([aim.sd**2 for aim in asked])
         missed = np.asarray(targets) - usual - matrix @ x
         return np.asarray(x + covariance @ matrix.T @ np.linalg.solve(matrix @ covariance @ matrix.T + doubt, missed), np.float64)
 
-    def _row(self, weights: Mapping[Key, float]) -> Array:
-        row = np.zeros(len(self.mean))
-        for key, weight in weights.items():
-            column = self._column(key)
-            row[column] = weight * self.scale[column]
-        return row
+    def _row(self, weights: Mapping[Key, float]) -> tuple[Array, float]:
+        """What standard deviations of all numbers (D,) do to a combination of facts, places and numbers of codes, and its value at the
+        mean."""
+        row, usual = np.zeros(len(self.mean)), 0.0
+        for (name, kind, number), weight in weights.items():
+            start = self._starts[name]
+            if kind == "fact":
+                row[start : start + self.shapes[name].length] += weight * self.slopes[name][1:, number]
+                usual += weight * self.slopes[name][0, number]
+            else:
+                row[start + number] += weight * self.scale[start + number]
+                usual += weight * self.mean[start + number]
+        return row, float(usual)
 
     def _given(self, given: Codes, frame: Grid) -> list[Aim]:
         found = []
@@ -234,6 +259,11 @@ class RegionLaw:
 
     def _stated(self, reading: RegionReading | None, given: Codes, covariance: Array, rng: np.random.Generator) -> list[Aim]:
         """Aims for what a text states of structures that are not given, and of how they compare with any."""
+
+        def usual(weights: Mapping[Key, float]) -> tuple[float, float]:
+            row, mean = self._row(weights)
+            return mean, float(np.sqrt(row @ covariance @ row))
+
         found: list[Aim] = []
         for name, own in reading.said.items() if reading else ():
             if name in self.shapes and name not in given:
@@ -242,22 +272,16 @@ class RegionLaw:
         for said in reading.relations if reading else ():
             names = {said.one, said.other}
             if names <= set(self.shapes) and names - set(given):
-                weights, offset = aims.relation(said, self.ranges, self.placement)
-                row = self._row(weights)
-                usual, spread = float(row @ (self.mean / self.scale)) + offset, float(np.sqrt(row @ covariance @ row))
-                sd = aims.RELATION_SD["place" if said.kind in aims.AXES else "volume"]
-                found.append(Aim(weights, aims.holding(said, usual, spread, rng) - offset, sd, offset))
+                found.append(aims.relation(said, self.ranges, self.placement, usual, rng))
         return found
 
-    def _volumes(self, y: Array, given: Codes, asked: Sequence[Aim]) -> list[Aim]:
-        """Every other structure keeps the volume that was drawn with it; thin parts of a shape that is a mean of many would vanish."""
-        stated = {name for aim in asked for name, kind, number in aim.weights if (kind, number) == ("fact", VOLUME)}
+    def _volumes(self, y: Array, others: Sequence[str]) -> list[Aim]:
+        """Every structure but some others keeps the volume that was drawn with it; thin parts of a mean of many would vanish."""
         found = []
         for name in self.shapes:
-            if name not in given and name not in stated:
-                column = self._column((name, "fact", VOLUME))
+            if name not in others:
                 own = self.ranges[name]
                 limits = [own.standardise({"volume_ml": own.value_at("volume_ml", p)})[0][VOLUME] for p in USUAL]
-                value = np.clip(self.mean[column] + self.scale[column] * y[column], *limits)
-                found.append(aims.fact(name, VOLUME, float(value)))
+                row, usual = self._row({(name, "fact", VOLUME): 1.0})
+                found.append(aims.fact(name, VOLUME, float(np.clip(usual + row @ y, *limits))))
         return found
