@@ -87,7 +87,9 @@ class GuideGenMasks:
             net.load_state_dict(bundle.weights("region"))
             classes = RegionClasses(tuple(known["derived"]), tuple(known["structures"]))
             frame = Grid.centred((0, 0, 0), known["frame"]["spacing"], tuple(known["frame"]["shape"]))
-            values = bundle.weights("region_prior")["values"].numpy()
+            stored = bundle.weights("region_prior")
+            values = np.zeros((classes.count, *stored["values"].shape[1:]), np.float32)
+            values[stored["classes"].long().numpy()] = stored["values"].numpy()
             places = {name: (p[0], p[1], p[2]) for name, p in known["placement"].items()}
             prior = RegionPrior(values, coarse_grid(frame, frame.shape[0] // values.shape[1]), places, frame)
             ranges = {name: describe.Ranges.from_dict(r) for name, r in known["ranges"].items()}

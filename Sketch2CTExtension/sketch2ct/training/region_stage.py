@@ -255,9 +255,10 @@ def train_region(
 
 
 def save_anatomy(anatomy: Anatomy, out: Path) -> None:
-    """What a bundle needs of the anatomy: `region.json`, and the prior and the law in fp16."""
+    """What a bundle needs of the anatomy: `region.json`, and the prior (of the classes that the law does not place) and the law in fp16."""
     (out / "region.json").write_text(json.dumps(anatomy.to_dict(), indent=1))
-    save_file({"values": torch.from_numpy(anatomy.prior.values).half().contiguous()}, out / "prior.safetensors")
+    kept = [n for n, name in enumerate(anatomy.classes.names) if name not in anatomy.law.shapes]
+    save_file({"values": torch.from_numpy(anatomy.prior.values[kept]).half(), "classes": torch.tensor(kept)}, out / "prior.safetensors")
     save_file({key: torch.from_numpy(value).half() for key, value in anatomy.law.arrays().items()}, out / "law.safetensors")
 
 
