@@ -17,7 +17,7 @@ from sketch2ct.evaluation.region_validity import RegionLimits
 from sketch2ct.generation import MaskCondition, Progress
 from sketch2ct.geometry import Grid
 from sketch2ct.imaging import LabelVolume, read_image, write_nifti
-from sketch2ct.masks.guidegen import GuideGenMasks, Sampling, without_crumbs
+from sketch2ct.masks.guidegen import GuideGenMasks, Sampling, mended, without_crumbs
 from sketch2ct.networks.region_unet import NOT_GIVEN
 from sketch2ct.request import NONE, GenerationRequest
 
@@ -91,6 +91,24 @@ def test_the_anatomy_it_starts_from_suits_the_text_and_what_is_given(usual):
         closed[left - 1] = True
         sizes.append(volumes("", given, closed)[left])
     assert sizes[1] > 1.2 * sizes[0]  # glands grow together
+
+
+def test_a_structure_in_pieces_gets_its_drawn_shape():
+    n, found = CLASSES.index("larynx"), np.full((CLASSES.count, *FRAME.shape), 0.01, np.float32)
+    found[1] = 0.9
+    found[n, 7:9, 7:9, 2:6] = found[n, 7:9, 7:9, 9:13] = 2.0
+    part = (slice(6, 10), slice(6, 10), slice(1, 14))
+    share = np.full((4, 4, 13), 0.1, np.float32)
+    share[1:3, 1:3, 1:12] = 0.8
+    broken = found.copy()
+    without_crumbs(broken, CLASSES)
+    assert (broken.argmax(axis=0) == n).sum() == 16  # half of it was lost
+    mended(found, CLASSES, {n: (part, share)})
+    without_crumbs(found, CLASSES)
+    assert (found.argmax(axis=0) == n).sum() == 44
+    whole = found.copy()
+    mended(found, CLASSES, {n: (part, share)})
+    assert np.array_equal(found, whole)  # what is in one piece stays as it is
 
 
 @pytest.mark.parametrize("seed", range(50))

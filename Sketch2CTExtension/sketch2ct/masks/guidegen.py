@@ -36,6 +36,7 @@ from .region_steering import RegionSteering
 STEPS = 30
 MAX_STEPS = 50
 SETTLING = 3  # rounds of clean-up and of stated volumes
+SURE = 1e6  # times as likely as any other class: what mends a structure must not be the first to go when its volume is set
 BORDER_MM = 24.0  # a frame laid by a sketch and one laid by the mask made of it lie less than this apart
 
 Probabilities = NDArray[np.float32]  # (K, i, j, k)
@@ -251,11 +252,12 @@ def draw_region(
 
 
 def mended(found: Probabilities, classes: RegionClasses, shares: Mapping[int, Share]) -> None:
-    """In place: a one-piece structure that came in pieces is joined by what is most likely of its drawn shape."""
+    """In place: a one-piece structure that came in pieces gets the shape that was drawn for it."""
     for n, (part, share) in shares.items():
         if vocabulary()[classes.names[n]].pieces == 1 and ndimage.label(found.argmax(axis=0) == n, np.ones((3, 3, 3)))[1] > 1:
-            core, own = share > 0.5, found[n][part]
-            own[core] = np.maximum(own[core], 1.01 * found[(slice(None), *part)].max(axis=0)[core])
+            core = share > 0.5
+            found[n] = 0.0
+            found[n][part][core] = SURE * found[(slice(None), *part)].max(axis=0)[core]
 
 
 def without_crumbs(found: Probabilities, classes: RegionClasses) -> None:
