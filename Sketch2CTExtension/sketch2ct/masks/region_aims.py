@@ -21,7 +21,7 @@ STATED_SD, RATIO_SD, PLACE_SD = 0.1, 0.02, 0.5  # of a stated fact (standardised
 # how far a target may be moved to make up for what is not linear: what cannot be had must not bend everything else
 FACT_LEEWAY, VOLUME_LEEWAY, RATIO_LEEWAY, PLACE_LEEWAY = 1.5, 3.0, 0.8, 15.0
 
-Key = tuple[str, str, int]  # structure, "fact" or "place", and its number
+Key = tuple[str, str, int]  # structure, "fact", "place" or "code", and the number of the fact, the axis or the number of the code
 
 
 @dataclass(frozen=True)
