@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..geometry import Grid
+from .components import principal_components
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -77,7 +78,7 @@ def _width(pose: Array) -> float:
 
 
 def signed_distance(mask: Mask, spacing: Array) -> Array:
-    """Distance (mm) to the border, positive inside."""
+    """Distance (mm) to the border, half a voxel from the middle of the last voxel, positive inside."""
     border = float(np.mean(spacing)) / 2
     inner, outer = (ndimage.distance_transform_edt(m, sampling=spacing) for m in (mask, ~mask))
     return np.where(mask, inner - border, border - outer)
@@ -124,16 +125,10 @@ class Shape:
         counts = np.ceil(2 * reach * size / STEP_MM).astype(int) + 1
         box = cls(np.zeros(tuple(counts), np.float32), np.zeros((0, *counts), np.float32), reach, 1.0, degree)
         flat = np.stack([box._distances(mask, grid, pose) for (mask, grid), pose in zip(cases, poses, strict=True)])
-        mean = flat.mean(axis=0)
-        away = flat - mean
-        # the components by way of the (N, N) products: there are more points than cases
-        values, vectors = np.linalg.eigh((away @ away.T).astype(np.float64) / len(away))
-        order = np.argsort(values)[::-1][: min(modes, len(away) - 1)]
-        order = order[values[order] > 1e-9 * values.max()]
-        weights = (vectors[:, order] * np.sqrt(len(away))).astype(np.float32)
-        found = weights.T @ away / len(away)
-        off, near = away - weights @ found, np.abs(flat) < NEAR
+        mean, weights, found = principal_components(flat, modes)
+        off, near = flat - mean - weights @ found, np.abs(flat) < NEAR
         rest = float(np.sqrt(np.mean(off[near] ** 2))) * float(np.mean([_width(pose) for pose in poses]))
+        mean, found = mean.astype(np.float32), found.astype(np.float32)
         return cls(mean.reshape(counts), found.reshape(-1, *counts), reach, rest, degree)
 
     def _distances(self, mask: Mask, grid: Grid, pose: Array) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..conditioning.strokes import REACH_MM
 from .boxes import TRUNCATION_MM
+from .components import principal_components
 
 Array = NDArray[np.float32]
 
@@ -42,17 +43,10 @@ class ShapeModel:
     def fit(cls, distances: Array, facts: Array, modes: int = MODES) -> ShapeModel:
         """Of training shapes (N, i, j, k) in -1..1 in their boxes, and their standardised facts (N, F)."""
         blocks = coarse(distances)
-        flat = blocks.reshape(len(blocks), -1).astype(np.float64)
-        mean, usual = flat.mean(axis=0), facts.mean(axis=0).astype(np.float64)
-        away = flat - mean
-        # the components by way of the (N, N) products: there are more voxels than shapes
-        values, vectors = np.linalg.eigh(away @ away.T / len(away))
-        order = np.argsort(values)[::-1][: min(modes, len(away) - 1)]
-        order = order[values[order] > 1e-9 * values.max()]
-        weights = vectors[:, order] * np.sqrt(len(away))  # (N, K), of unit variance
-        found = weights.T @ away / len(away)  # (K, D)
-        slopes = weights.T @ (facts - usual) / len(away)
-        rest = (away - weights @ found).var(axis=0)
+        flat, usual = blocks.reshape(len(blocks), -1), facts.mean(axis=0).astype(np.float64)
+        mean, weights, found = principal_components(flat, modes)
+        slopes = weights.T @ (facts - usual) / len(flat)
+        rest = (flat - mean - weights @ found).var(axis=0)
         noise = (facts - usual - weights @ slopes).var(axis=0)
         shape = blocks.shape[1:]
         parts = (mean.reshape(shape), found.reshape(-1, *shape), rest.reshape(shape), usual, slopes, noise)
