@@ -13,10 +13,12 @@ from sketch2ct.geometry import Grid
 from sketch2ct.imaging import LabelVolume
 from sketch2ct.masks.region_classes import UNKNOWN, RegionClasses
 from sketch2ct.masks.region_prior import Hiding, RegionPrior, build, coarse_grid, origin
+from sketch2ct.masks.region_warp import Way
 
 RIGHT, LEFT, LARYNX = STRUCTURES
 ROW = Grid.centred((0, 0, 0), (4, 4, 4), (8, 8, 8))
 SMALL = RegionClasses(("body", "bone", "air"), ("larynx",))
+CORNERS = np.array([(x, y, z) for x in (-8, 8) for y in (-8, 8) for z in (-8, 8)], float)
 BODY, AIR, SAID = SMALL.index("body"), SMALL.index("air"), SMALL.index("larynx")
 
 
@@ -97,7 +99,7 @@ def test_where_some_classes_are_known_the_others_share_what_is_left():
     known = RegionPrior(values, coarse_grid(frame, 2), {}, frame)
     here, there = (slice(0, 4), slice(0, 8), slice(0, 8)), (slice(2, 6), slice(0, 8), slice(0, 8))
     shares = {2: (here, np.full((4, 8, 8), 0.9, np.float32)), 3: (there, np.full((4, 8, 8), 0.5, np.float32))}
-    chance = np.exp(known.around(shares))
+    chance = np.exp(known.around(shares, Way(CORNERS, CORNERS)))
     assert chance.sum(axis=0) == pytest.approx(np.ones((8, 8, 8)), abs=1e-3)
     # alone: as it was said; where both may be: one, the other or neither, but never both: .9 * .5, .1 * .5, .1 * .5
     assert chance[2, 0] == pytest.approx(np.full((8, 8), 0.9), abs=1e-3) and chance[2, 2] == pytest.approx(
@@ -105,6 +107,17 @@ def test_where_some_classes_are_known_the_others_share_what_is_left():
     )
     assert chance[3, 2] == pytest.approx(np.full((8, 8), 1 / 11), abs=1e-3) and (chance[2:, 7] < 2e-4).all()
     assert chance[0] / chance[1] == pytest.approx(np.full((8, 8, 8), 5 / 3), rel=1e-2)
+
+
+def test_in_another_anatomy_the_others_lie_where_they_go_with_it():
+    frame = Grid.centred((0, 0, 0), (2, 2, 2), (16, 16, 16))
+    values = np.full((2, 8, 8, 8), 1e-3, np.float32)
+    values[1, 3:5], values[0] = 1.0, 1 - 1e-3
+    values[0, 3:5] = 1e-3
+    known = RegionPrior(values, coarse_grid(frame, 2), {}, frame)
+    moved = known.around({}, Way(np.add(CORNERS, (4, 0, 0)), CORNERS))
+    here, there = (frame.to_ras(np.argwhere(log.argmax(axis=0) == 1)).mean(axis=0) for log in (known.log, moved))
+    assert here == pytest.approx([0, 0, 0], abs=0.1) and there == pytest.approx([4, 0, 0], abs=0.3)
 
 
 def test_the_frame_is_laid_by_the_mean_way_of_what_is_known():

@@ -67,7 +67,8 @@ def prepared(trained, recipe, heads):
     anatomy = prepared_anatomy(prepared_regions(Dataset(heads), "Tr", recipe, cache), recipe, cache)
     held = prepared_regions(Dataset(heads), "Va", recipe, cache)
     told, library = prepared_statements(held, anatomy, recipe, cache, "Va")
-    return anatomy, RegionBatches(held, told, prepared_codes(held, anatomy, cache, "Va"), library, anatomy, recipe["mask"], 0)
+    codes = prepared_codes(held, anatomy.law, anatomy.classes, cache, "Va")
+    return anatomy, RegionBatches(held, told, codes, library, anatomy, recipe["mask"], 0)
 
 
 def test_the_class_maps_hold_what_was_contoured_and_derived(trained, prepared):

@@ -110,7 +110,8 @@ class GuideGenMasks:
         codes = self.anatomy(condition.description.strip(), given, closed, frame, rng)
         shares = self.law.shares(codes, frame, self.classes)
         steering = self._steering(condition.description, shares, given, closed) if self.steer else None
-        found = self.probabilities(condition, given, closed, self.prior.around(shares), rng, progress, steering)
+        prior = self.prior.around(shares, self.law.way(codes, frame))
+        found = self.probabilities(condition, given, closed, prior, rng, progress, steering)
         if self.clean_up:
             mended(found, self.classes, {n: share for n, share in shares.items() if not closed[n]})
             without_crumbs(found, self.classes)

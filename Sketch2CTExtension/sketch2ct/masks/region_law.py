@@ -26,6 +26,7 @@ from .region_aims import VOLUME, Aim, Key
 from .region_classes import RegionClasses
 from .region_prior import Places, Share
 from .region_shapes import PLACE, Array, Shape
+from .region_warp import Way
 
 Codes = dict[str, Array]
 Case = tuple[Codes, Mapping[str, Facts], Array]  # of the contoured structures, and the middle of the case's frame (RAS mm)
@@ -180,6 +181,18 @@ class RegionLaw:
             blur = np.hypot(self.shapes[name].rest, SOFT_MM)
             found[classes.index(name)] = (part, (1 / (1 + np.exp(np.clip(-1.7 * distance / blur, -30, 30)))).astype(np.float32))
         return found
+
+    def way(self, codes: Codes, frame: Grid) -> Way:
+        """From where the anatomy of such codes lies on a frame to where it usually does (mm from the frame's middle)."""
+        points = [shape.landmarks(codes[name]) - np.asarray(frame.centre) for name, shape in self.shapes.items()]
+        return Way(np.concatenate(points), self._usual)
+
+    @cached_property
+    def _usual(self) -> Array:
+        """The landmarks of the mean codes, mm from a frame's middle."""
+        around = Grid.centred((0, 0, 0), (1, 1, 1), (1, 1, 1))
+        codes = self._codes(np.zeros(len(self.mean)), around, held=True)
+        return np.concatenate([shape.landmarks(codes[name]) for name, shape in self.shapes.items()])
 
     @cached_property
     def _root(self) -> Array:

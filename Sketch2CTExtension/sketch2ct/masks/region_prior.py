@@ -1,4 +1,4 @@
-"""What usually lies where in a region: the mean class map of the training cases, laid by its structures. No torch.
+"""What usually lies where in a region: the mean class map of the training cases in the usual anatomy, carried to another. No torch.
 
 A case says only of the structures that were contoured in it where they are. Elsewhere a voxel of soft tissue may be one that was not; the
 prior shares it out as the contoured cases tell (one step of expectation maximisation).
@@ -17,6 +17,7 @@ from scipy import ndimage
 from ..geometry import Grid
 from ..imaging import resample
 from .region_classes import UNKNOWN, Labels, RegionClasses
+from .region_warp import Way
 
 Vector = NDArray[np.float64]
 Places = dict[str, tuple[float, float, float]]
@@ -75,8 +76,8 @@ class Hiding:
 
 @dataclass(frozen=True)
 class RegionPrior:
-    """`values` (K, i, j, k): the probability of every class on a coarse `grid` in the frame (RAS mm from the frame's middle);
-    `placement` structure -> usual middle (mm) in the same frame; `frame` the grid around 0 that the network works on."""
+    """`values` (K, i, j, k): the probability of every class in the usual anatomy on a coarse `grid` in the frame (RAS mm from the frame's
+    middle); `placement` structure -> usual middle (mm) in the same frame; `frame` the grid around 0 that the network works on."""
 
     values: NDArray[np.float32]
     grid: Grid
@@ -86,13 +87,19 @@ class RegionPrior:
     @cached_property
     def log(self) -> NDArray[np.float32]:
         """Logarithm of the probabilities on the frame, (K, i, j, k) float32, floored."""
-        inner = np.stack([resample(np.pad(v, 1, mode="edge"), _padded(self.grid), self.frame) for v in self.values])
-        inner = np.maximum(inner, FLOOR)
-        return np.log(inner / inner.sum(axis=0)).astype(np.float32)
+        return self._log(self.values)
 
-    def around(self, shares: dict[int, Share]) -> NDArray[np.float32]:
-        """`log` where it is known how likely voxels belong to some classes (by number): these are nowhere else, and the others share what
-        is left as usual."""
+    def _log(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        inner = np.stack([resample(np.pad(v, 1, mode="edge"), _padded(self.grid), self.frame) for v in values])
+        inner = np.maximum(inner, FLOOR)
+        return np.asarray(np.log(inner / inner.sum(axis=0)), np.float32)
+
+    def around(self, shares: dict[int, Share], way: Way) -> NDArray[np.float32]:
+        """`log` in another anatomy, from which a `way` leads to the usual one, and of which is known how likely voxels belong to some
+        classes (by number): these are nowhere else, and the others share what is left as usual."""
+        others = [n for n in range(len(self.values)) if n not in shares]
+        index = np.indices(self.grid.shape) + way.moves(self.grid) / np.reshape(self.grid.spacing, (3, 1, 1, 1))
+        usual = self._log(np.stack([ndimage.map_coordinates(self.values[n], index, order=1, mode="nearest") for n in others]))
         sure = {n: (part, np.clip(share, FLOOR, 1 - FLOOR)) for n, (part, share) in shares.items()}
         left = np.ones(self.frame.shape, np.float32)
         for part, share in sure.values():
@@ -101,24 +108,13 @@ class RegionPrior:
         total = left.copy()
         for part, own in odds.values():
             total[part] += own
-        others = [n for n in range(len(self.log)) if n not in shares]
-        found = np.full_like(self.log, np.log(FLOOR))
-        scale = np.log(np.maximum(left / total, FLOOR)) - self._mass(tuple(others))
-        for n in others:
-            found[n] = np.maximum(self.log[n] + scale, found[n])
+        found = np.full((len(self.values), *self.frame.shape), np.log(FLOOR), np.float32)
+        scale = np.log(np.maximum(left / total, FLOOR))
+        for n, own in zip(others, usual, strict=True):
+            found[n] = np.maximum(own + scale, found[n])
         for n, (part, own) in odds.items():
             found[n][part] = np.log(np.maximum(own / total[part], FLOOR))
         return found
-
-    def _mass(self, classes: tuple[int, ...]) -> NDArray[np.float32]:
-        """Logarithm of the probability that a voxel is of one of some classes."""
-        if classes not in self._masses:
-            self._masses[classes] = np.log(np.exp(self.log[list(classes)]).sum(axis=0))
-        return self._masses[classes]
-
-    @cached_property
-    def _masses(self) -> dict[tuple[int, ...], NDArray[np.float32]]:
-        return {}
 
     def at(self, middle: Vector) -> Grid:
         """The frame around a point (RAS mm)."""

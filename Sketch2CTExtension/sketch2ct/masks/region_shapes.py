@@ -32,6 +32,7 @@ FAR_MM = 15.0  # distances outside are cut here
 NEAR = 1.0  # canonical distance within which a border is judged
 MOST = 4.0  # standard deviations that a weight may be away
 FITTED = 1.2  # half heights: polynomials run away beyond what they were fitted to
+BESIDE = 1.5  # spreads from its middle line lie landmarks of a structure
 
 
 def pose_of(mask: Mask, grid: Grid, degree: int) -> Array:
@@ -148,6 +149,12 @@ class Shape:
         away = self._distances(mask, grid, pose) - self.mean.ravel()
         weights = np.linalg.solve(basis @ basis.T + 1e-6 * np.eye(len(basis)), basis @ away)
         return np.concatenate([pose, np.clip(weights, -MOST, MOST)])
+
+    def landmarks(self, code: Array) -> Array:
+        """Points (L, 3) that lie in every shape alike, RAS mm: on its middle line and around it, in more slices the more it may bend."""
+        across = np.array([(0, 0), (BESIDE, 0), (-BESIDE, 0), (0, BESIDE), (0, -BESIDE)])
+        levels = np.linspace(-1, 1, max(self.degree + 1, 3))
+        return _coil(np.array([(u, v, w) for w in levels for u, v in across]), code[: self.pose])
 
     def distance(self, code: Array, grid: Grid) -> tuple[Part, NDArray[np.float32]]:
         """The part of an upright grid around the shape of a code, and its signed distance (mm) there."""

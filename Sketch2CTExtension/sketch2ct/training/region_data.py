@@ -91,17 +91,32 @@ def prepared_anatomy(regions: list[Region], recipe: dict[str, Any], cache: Path)
             if middle is not None:
                 yield region.on(Grid.centred(middle, spacing, frame.shape)), region.contoured
 
+    law = _prepared_law(everyone, classes, ranges, placement, cache)
     if not path.exists():
-        hiding = Hiding.fit(cases, sum((r.under for r in everyone), np.zeros_like(regions[0].under)), frame, classes)
-        prior = build(cases, hiding, classes, frame, placement, coarse=own["coarse"], smooth_mm=own["smooth_mm"])
+        under = sum((r.under for r in everyone), np.zeros_like(regions[0].under))
+        hiding = Hiding.fit(cases, under, frame, classes)
+        codes = prepared_codes(regions, law, classes, cache, recipe["train"])
+        sides = [code for code, _ in codes] + [code for _, code in codes]
+        alike = list(_in_usual_anatomy(everyone, sides[: len(everyone)], law, frame))
+        usual = Hiding.fit(lambda: alike, under, frame, classes)
+        prior = build(lambda: alike, usual, classes, frame, placement, coarse=own["coarse"], smooth_mm=own["smooth_mm"])
         np.savez_compressed(path, values=prior.values, under=hiding.under, support=np.packbits(hiding.support))
     with np.load(path, allow_pickle=False) as data:
         support = np.unpackbits(data["support"], count=len(classes.structures) * int(np.prod(frame.shape))).astype(bool)
         hiding = Hiding(data["under"], support.reshape(-1, *frame.shape))
         # as rounded as a bundle stores it
         prior = RegionPrior(data["values"].astype(np.float16).astype(np.float32), coarse_grid(frame, own["coarse"]), placement, frame)
-    law = _prepared_law(everyone, classes, ranges, placement, cache)
     return Anatomy(classes, ranges, prior, hiding, law, varying(facts, classes.structures), limits)
+
+
+def _in_usual_anatomy(regions: list[Region], codes: list[Codes], law: RegionLaw, frame: Grid) -> Iterator[Case]:
+    """The class maps of regions on the frame, carried to the usual anatomy; of what was not contoured the likeliest code tells."""
+    for region, own in zip(regions, codes, strict=True):
+        middle = origin(region.middles, law.placement)
+        if middle is not None:
+            laid = Grid.centred(np.round(middle, 3), frame.spacing, frame.shape)
+            whole = law.drawn(laid, own, None, np.random.default_rng(0), spread=0.0, rounds=0)
+            yield law.way(whole, laid).back().carried(region.on(laid), frame), region.contoured
 
 
 def _prepared_law(
@@ -128,11 +143,11 @@ def _codes(region: Region, shapes: dict[str, Shape], classes: RegionClasses) -> 
     return {n: shapes[n].code(region.labels == classes.index(n), region.grid) for n in region.contoured if n in shapes}
 
 
-def prepared_codes(regions: list[Region], anatomy: Anatomy, cache: Path, split: str) -> list[tuple[Codes, Codes]]:
+def prepared_codes(regions: list[Region], law: RegionLaw, classes: RegionClasses, cache: Path, split: str) -> list[tuple[Codes, Codes]]:
     """The codes of every region's contoured structures, straight and mirrored, from the cache when they are there."""
     path = cache / f"codes{split}.json"
     if not path.exists():
-        both = [[_codes(r, anatomy.law.shapes, anatomy.classes) for r in (own, own.mirrored(anatomy.classes))] for own in regions]
+        both = [[_codes(r, law.shapes, classes) for r in (own, own.mirrored(classes))] for own in regions]
         path.write_text(json.dumps([[{name: code.tolist() for name, code in codes.items()} for codes in own] for own in both]))
     found = json.loads(path.read_text())
     straight, mirrored = ([{name: np.array(code) for name, code in own[side].items()} for own in found] for side in (0, 1))

@@ -99,7 +99,8 @@ class RegionBatches(Endless):
         arrays = {"clean": clean[part], "may": may[part], "given": given[part], "closed": chosen, "start": np.array(start)}
         if self.coded:
             drawn = self.anatomy.law.drawn(frame, codes, None, rng, rounds=0)
-            prior = self.anatomy.prior.around(self.anatomy.law.shares(drawn, frame, classes))
+            law = self.anatomy.law
+            prior = self.anatomy.prior.around(law.shares(drawn, frame, classes), law.way(drawn, frame))
             arrays["prior"] = prior[(slice(None), *part)]
         return arrays, self._said([] if plain else texts, rng)
 
@@ -203,12 +204,12 @@ class RegionStage(Stage):
 
     def drawn(self, seed: int) -> dict[str, bool]:
         """Whether each structure of a sample made from nothing lies within the limits of the training cases."""
-        rng, prior = torch.Generator().manual_seed(seed), self.anatomy.prior
+        rng, prior, law = torch.Generator().manual_seed(seed), self.anatomy.prior, self.anatomy.law
         nothing = torch.full((1, *prior.frame.shape), NOT_GIVEN, device=self.device)
         silence = collate([said("", np.zeros((0, WIDTH)), {}, self.anatomy.classes.structures)])
         closed = torch.zeros((1, self.net.size.classes), dtype=torch.bool)
-        codes = self.anatomy.law.drawn(prior.frame, {}, None, np.random.default_rng(seed))
-        log = prior.around(self.anatomy.law.shares(codes, prior.frame, self.anatomy.classes))
+        codes = law.drawn(prior.frame, {}, None, np.random.default_rng(seed))
+        log = prior.around(law.shares(codes, prior.frame, self.anatomy.classes), law.way(codes, prior.frame))
         condition = RegionCondition(nothing, closed, torch.from_numpy(log)[None], **silence).to(self.device)
         steps, count = self.settings["sample_steps"], self.net.size.classes
         logits = draw_region(lambda x, t: self.net(x, t.float(), condition), nothing, count, steps, rng, lambda *_: None, Sampling())
@@ -242,7 +243,7 @@ def train_region(
     batches = []
     for split, found in ((settings["train"], regions), (settings["choose"], held)):
         told, library = prepared_statements(found, anatomy, settings, cache, split)
-        codes = prepared_codes(found, anatomy, cache, split)
+        codes = prepared_codes(found, anatomy.law, anatomy.classes, cache, split)
         batches.append(RegionBatches(found, told, codes, library, anatomy, own, settings["seed"]))
     save_anatomy(anatomy, out)
     stage = RegionStage(own, out, minutes, size, anatomy, batches[1])
