@@ -129,8 +129,7 @@ class Shape:
         mean, weights, found = principal_components(flat, modes)
         off, near = flat - mean - weights @ found, np.abs(flat) < NEAR
         rest = float(np.sqrt(np.mean(off[near] ** 2))) * float(np.mean([_width(pose) for pose in poses]))
-        mean, found = mean.astype(np.float32), found.astype(np.float32)
-        return cls(mean.reshape(counts), found.reshape(-1, *counts), reach, rest, degree)
+        return cls(mean.astype(np.float32).reshape(counts), found.astype(np.float32).reshape(-1, *counts), reach, rest, degree)
 
     def _distances(self, mask: Mask, grid: Grid, pose: Array) -> NDArray[np.float32]:
         """Canonical distances (D,) of a mask."""
