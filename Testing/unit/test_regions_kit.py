@@ -19,6 +19,8 @@ from sketch2ct.describe.sentences import Written
 from sketch2ct.errors import BadRequest
 from sketch2ct.evaluation import region_facts, region_sheet, region_statements
 from sketch2ct.evaluation.ct import frame_for, on_frame
+from sketch2ct.evaluation.paired import place
+from sketch2ct.evaluation.pairings import contours
 from sketch2ct.evaluation.region_masks import RegionKnown, told
 from sketch2ct.evaluation.region_validity import RegionLimits
 from sketch2ct.evaluation.run import evaluate
@@ -158,7 +160,7 @@ def test_the_report_holds_every_row(report):
     assert set(masks["validity"]) == {"told", "silent", "real"} and masks["validity"]["silent"]["n"] == 4
     assert set(masks["fid"]) == {"made", "floor", "features"} and masks["fid"]["made"]["mean"] > 0
     assert {"followed", "number", "word", "relation", "by_structure"} == set(masks["obedience"])
-    assert set(pairings["ways"]) == {"single", "completed", "text"}
+    assert set(pairings["ways"]) == {"contours", "single", "completed", "text"}
     for way, generators in pairings["ways"].items():
         assert set(generators) == {"organs/sketch2ct", "heads/guidegen"}
         for entry in generators.values():
@@ -172,6 +174,17 @@ def test_the_report_holds_every_row(report):
     page = (out / "report.html").read_text()
     assert "Every mask generator with every CT generator" in page and "Whole regions of heads" in page
     assert "--surroundings heads" in found["command"] and "--region-samples 4" in found["command"]
+
+
+def test_the_contours_of_a_case_lie_over_what_thresholds_tell(toy_root, folder):
+    metadata = bundles.load(str(folder / "heads")).metadata
+    dataset = Dataset(toy_root)
+    placed = place(dataset, dataset.cases("Va")[0], metadata)
+    found = contours(placed, metadata)
+    assert set(found.names.values()) == {"body", *placed.labels.names.values()}
+    for name in placed.labels.names.values():
+        assert np.array_equal(found.mask(name), placed.labels.mask(name))
+    assert not (found.mask("body") & ~placed.body).any()
 
 
 def test_without_a_second_bundle_a_report_is_as_it_was(folder, toy_root, tmp_path):

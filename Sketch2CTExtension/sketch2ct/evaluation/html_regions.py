@@ -40,7 +40,7 @@ def _pairings(found: Mapping[str, Any]) -> Section:
     section = Section(
         "pairings",
         "Every mask generator with every CT generator",
-        "The label maps of the unseen cases are made in three ways, and a CT of each by every volume generator.",
+        "The label maps of the unseen cases are made in three ways, beside their contours, and a CT of each by every volume generator.",
         "The segmenter's Dice to the map that was given, and its ratio to that on real CTs: 1 is as obedient as real CTs are to their "
         "contours. A Fréchet distance over that of the single-organ way below 1 means that completed surroundings look more real.",
     )

@@ -2,6 +2,7 @@
 
 Ways to a label map, on the bundle's frame placed as the case lies:
 
+    contours    the case's own contours, and what thresholds call body, bone and air on its CT: the volume generators alone
     single      one structure of the case, from its sketch and description, and nothing around it
     completed   the same mask, the rest of the region completed around it
     text        the whole region from the words of the case alone
@@ -22,11 +23,13 @@ import numpy as np
 import torch
 
 from ..bundle import Bundle
+from ..data.derived import derive
 from ..engine import complete, compose
 from ..framing import Plan, label_order
 from ..generation import MaskCondition, MaskGenerator, Progress, VolumeGenerator
 from ..geometry import Grid
 from ..imaging import LabelVolume
+from ..masks.region_classes import RegionClasses
 from ..pairing import Bundles
 from ..request import GenerationRequest
 from . import metrics, obedience_ct, realism
@@ -38,7 +41,7 @@ from .realism import Features, FeatureSource
 from .region_masks import RegionKnown, real, told
 from .segmenter import SegmentsCT
 
-WAYS = ("single", "completed", "text")
+WAYS = ("contours", "single", "completed", "text")
 
 
 @dataclass
@@ -99,12 +102,12 @@ def measure(
             continue
         question = questions[(number - 1) % len(questions)]  # another structure in every case
         grid = frame_for(run.dataset.labels(case), run.metadata)
-        maps = ways(run, makers, known, question, grid, clock)
+        placed = place(run.dataset, case, run.metadata)
+        maps = {"contours": contours(placed, makers.region_bundle.metadata), **ways(run, makers, known, question, grid, clock)}
         given = maps["single"].mask(question.structure) if maps["single"].has(question.structure) else np.zeros(grid.shape, bool)
         after = maps["completed"].mask(question.structure) if given.any() else given
         kept = [kept[0] + int(given.sum()), kept[1] + int((given != after).sum())]
         valid.append(float(np.mean(list(known.limits.judge(maps["completed"]).values()))))
-        placed = place(run.dataset, case, run.metadata)
         if source and reference:
             real_looks.append(source(placed))
         true = obedience_ct.dice_of(segmenter, placed) if segmenter else {}
@@ -127,8 +130,16 @@ def measure(
     }
 
 
+def contours(placed: Placed, metadata: dict[str, Any]) -> LabelVolume:
+    """The contours of a case over the derived classes of its CT, as far as they are known to a bundle of whole regions."""
+    classes = RegionClasses(tuple(metadata["derived"]), tuple(metadata["structures"]))
+    drawn = {name: placed.labels.mask(name) for name in placed.labels.names.values() if placed.labels.has(name)}
+    labels = classes.labels(derive(placed.ct) | drawn)
+    return LabelVolume(labels, placed.labels.grid, {n: name for n, name in enumerate(classes.names) if n and (labels == n).any()})
+
+
 def ways(run: Run, makers: Makers, known: RegionKnown, q: Question, grid: Grid, clock: Clock) -> dict[str, LabelVolume]:
-    """The label map of each of WAYS for a question, on `grid`."""
+    """The generated label maps among WAYS for a question, on `grid`."""
     request = GenerationRequest([q.sketch], q.description, bundle=makers.mask_bundle.name, surroundings=makers.region_bundle.name)
     request = request.with_changes(seed=int(seeds(run.seed, q.case, "pairing").generate_state(1)[0]))
     plan, order = Plan((q.structure,), grid, None), label_order(makers.mask_bundle.metadata, makers.region_bundle.metadata)

@@ -16,6 +16,7 @@ SETS = {
     "ratio": "ours ÷ Gaussian",
 }
 WAYS = {
+    "contours": "the real case's contours, body, bone and air",
     "single": "one structure from its sketch, nothing around it",
     "completed": "the same, surroundings completed",
     "text": "the whole region from words",

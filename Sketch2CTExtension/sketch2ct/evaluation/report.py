@@ -37,8 +37,8 @@ of texts; diversity.name_only and .patients: over structures); a part that was n
       .masks.fid                  made (silent), gaussian, floor (unseen real maps), ratio (made ÷ gaussian); see `region_facts`
       .masks.obedience            followed; number, word, relation; by_structure: the share of what was said that is so
       .masks.seconds              of one map
-      .pairings.ways.<way>.<ct>   way: single, completed, text; ct: bundle/generator: obedience (generated, real, ratio), fid (generated,
-                                  floor, ratio), of completed maps also fid_to_single (over the single-organ way)
+      .pairings.ways.<way>.<ct>   way: contours, single, completed, text; ct: bundle/generator: obedience (generated, real,
+                                  ratio), fid (generated, floor, ratio), of completed maps also fid_to_single (over the single-organ way)
       .pairings.kept              voxels of the user's structures, and how many of them completing changed
       .pairings.validity          of completed maps
       .pairings.seconds           load, stages.<stage>, whole.<ct>: a whole request
