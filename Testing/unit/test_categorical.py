@@ -117,6 +117,38 @@ def test_samples_follow_the_law_that_the_predictor_knows():
     assert [float((sharp == c).float().mean()) for c in range(K)] == pytest.approx(tempered.tolist(), abs=0.02)
 
 
+def test_drawn_alike_every_voxel_has_the_same_law_and_its_neighbours_the_same_class():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([0.1, 0.3, 0.6]).log().view(1, K, 1, 1, 1)
+
+    def predict(x, t):
+        return logits + categorical.evidence(t, K).view(-1, 1, 1, 1, 1) * categorical.one_hot(x, K)
+
+    alike = {}
+    for reach in (None, (1.5, 1.5, 1.5)):
+        start = categorical.noise((1, 48, 48, 48), K, generator)
+        made = categorical.sample(predict, start, 10, lambda *_: None, generator, reach=reach)
+        assert [float((made == c).float().mean()) for c in range(K)] == pytest.approx([0.1, 0.3, 0.6], abs=0.03)
+        alike[reach] = float((made[:, 1:] == made[:, :-1]).float().mean())
+    assert alike[None] == pytest.approx(0.01 + 0.09 + 0.36, abs=0.02) and alike[(1.5, 1.5, 1.5)] > 0.5
+
+
+def test_numbers_that_are_alike_in_neighbouring_voxels_are_gumbel_numbers():
+    found = categorical.gumbel((4, 3, 40, 40, 40), (2.0, 1.0, 0.0), torch.Generator().manual_seed(0))
+    assert float(found.mean()) == pytest.approx(0.5772, abs=0.03) and float(found.var()) == pytest.approx(math.pi**2 / 6, rel=0.05)
+    assert float((found < 1.0).float().mean()) == pytest.approx(math.exp(-math.exp(-1.0)), abs=0.01)
+
+    def likeness(a, b):
+        return float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
+
+    across, beside, along, classes = (
+        likeness(found.narrow(d, 0, found.shape[d] - 1), found.narrow(d, 1, found.shape[d] - 1)) for d in (2, 3, 4, 1)
+    )
+    assert across > 0.85 and 0.6 < beside < 0.85 and abs(along) < 0.03 and abs(classes) < 0.03
+    assert abs(likeness(found[:, :, :10], found[:, :, 20:30])) < 0.05
+    assert torch.isfinite(found).all()
+
+
 def test_what_is_held_is_held_at_every_time():
     held = []
 

@@ -12,7 +12,7 @@ so that a chain of T steps can be walked in any smaller number of them. Times ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -115,6 +115,20 @@ def draw(distribution: Tensor, generator: torch.Generator | None = None) -> Tens
     return (ladder[:, :-1] <= level).sum(1)
 
 
+def gumbel(shape: tuple[int, ...], reach: Sequence[float], generator: torch.Generator | None = None) -> Tensor:
+    """Standard Gumbel numbers (N, K, ...) on the CPU, alike in neighbouring voxels: a Gaussian copula, of white noise under a Gaussian of
+    the standard deviation `reach` (voxels) along each axis, which is periodic so that every voxel has the same law."""
+    normal = torch.randn(shape, generator=generator)
+    for axis, sd in enumerate(reach, start=2):
+        if sd > 0:
+            radius = min(math.ceil(3 * sd), (shape[axis] - 1) // 2)
+            kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sd) ** 2)
+            rows = functional.pad(normal.movedim(axis, -1).flatten(0, -2)[:, None], (radius, radius), mode="circular")
+            found = functional.conv1d(rows, (kernel / kernel.norm())[None, None])[:, 0]
+            normal = found.view(normal.movedim(axis, -1).shape).movedim(-1, axis)
+    return -torch.log(-torch.special.log_ndtr(normal).clamp_max(-TINY))
+
+
 def sharpened(logits: Tensor, noisy: Tensor, t: Tensor, temperature: float) -> Tensor:
     """Logits whose knowledge is taken to the power of 1 / `temperature`, and the evidence of the noisy class as it is.
 
@@ -135,12 +149,15 @@ def sample(
     generator: torch.Generator | None = None,
     *,
     temperature: float = 1.0,
+    reach: Sequence[float] | None = None,
     hold: Callable[[Tensor, int], Tensor] | None = None,
 ) -> Tensor:
     """Noise (N, ...) -> class map (N, ...), in `steps` of any number.
 
-    `predict(x_t, t)` with `t` (N,) in 1..T returns logits (N, K, ...) of x_0; below 1, `temperature` sharpens them (see `sharpened`). The
-    last step takes the mode. `hold(x_s, s)` puts in what is known at time s. `on_step(done, steps)` may raise to stop. Raises
+    `predict(x_t, t)` with `t` (N,) in 1..T returns logits (N, K, ...) of x_0; below 1, `temperature` sharpens them (see `sharpened`). With
+    `reach` (see `gumbel`) a step draws x_0 first, alike in neighbouring voxels, then x_s given it: each voxel has the same law as without,
+    but what a few steps leave undecided is decided in pieces, not in crumbs that the next step takes for noise. The last step takes the
+    mode. `hold(x_s, s)` puts in what is known at time s. `on_step(done, steps)` may raise to stop. Raises
     Sketch2CTError for NaN.
     """
     x = start if hold is None else hold(start, T)
@@ -153,7 +170,12 @@ def sample(
             x = logits.argmax(1)
         else:
             s, t = (torch.full((len(x),), time, device=x.device) for time in (then, now))
-            x = draw(posterior(x, functional.softmax(sharpened(logits, x, t, temperature), 1), s, t), generator)
+            own = sharpened(logits, x, t, temperature)
+            if reach is None:
+                clean = functional.softmax(own, 1)
+            else:
+                clean = one_hot((functional.log_softmax(own, 1) + gumbel(own.shape, reach, generator).to(own)).argmax(1), own.shape[1])
+            x = draw(posterior(x, clean, s, t), generator)
         x = x if hold is None else hold(x, then)
     on_step(steps, steps)
     return x

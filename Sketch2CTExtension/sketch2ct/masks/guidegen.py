@@ -44,13 +44,15 @@ Probabilities = NDArray[np.float32]  # (K, i, j, k)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned), and
-    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases)."""
+    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned),
+    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases), and `reach_mm`, how far voxels are
+    drawn alike (standard deviation; 0: each for itself)."""
 
     steps: int = STEPS
     guidance: float = 1.0
     temperature: float = 1.0
     spread: float = 1.0
+    reach_mm: float = 0.0
 
 
 class GuideGenMasks:
@@ -176,7 +178,9 @@ class GuideGenMasks:
                 logits = free + guidance * (logits - free)
             return logits if steering is None else steering(logits, x, t, last=int(t[0]) == last)
 
-        logits = draw_region(predict, batch.given, self.classes.count, steps, rng, lambda n, of: progress("mask", n, of), self.sampling)
+        logits = draw_region(
+            predict, batch.given, self.prior.frame, self.classes.count, steps, rng, lambda n, of: progress("mask", n, of), self.sampling
+        )
         return torch.softmax(logits, 1)[0].float().cpu().numpy()
 
     def _steering(self, text: str, shares: dict[int, Share], given: Labels, closed: NDArray[np.bool_]) -> RegionSteering:
@@ -229,13 +233,14 @@ def _bordered(found: Probabilities, frame: Grid) -> tuple[Probabilities, Grid]:
 def draw_region(
     predict: categorical.Predict,
     given: Tensor,
+    frame: Grid,
     classes: int,
     steps: int,
     rng: torch.Generator,
     on_step: categorical.OnStep,
     sampling: Sampling,
 ) -> Tensor:
-    """Logits (N, K, i, j, k) of the last step. At every time the `given` voxels (N, i, j, k) hold a draw of q(x_t | given)."""
+    """Logits (N, K, i, j, k) of the last step. At every time the `given` voxels (N, i, j, k) of a frame hold a draw of q(x_t | given)."""
     told, last = given != NOT_GIVEN, {}
 
     def hold(x: Tensor, t: int) -> Tensor:
@@ -248,7 +253,8 @@ def draw_region(
 
     start = categorical.noise(given.shape, classes, rng).to(given.device)
     keep = hold if bool(told.any()) else None
-    categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, hold=keep)
+    reach = sampling.reach_mm / frame.spacing if sampling.reach_mm else None
+    categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, reach=reach, hold=keep)
     return last["logits"]
 
 

@@ -212,7 +212,11 @@ class RegionStage(Stage):
         log = prior.around(law.shares(codes, prior.frame, self.anatomy.classes), law.way(codes, prior.frame))
         condition = RegionCondition(nothing, closed, torch.from_numpy(log)[None], **silence).to(self.device)
         steps, count = self.settings["sample_steps"], self.net.size.classes
-        logits = draw_region(lambda x, t: self.net(x, t.float(), condition), nothing, count, steps, rng, lambda *_: None, Sampling())
+
+        def predict(x: Tensor, t: Tensor) -> Tensor:
+            return self.net(x, t.float(), condition)
+
+        logits = draw_region(predict, nothing, prior.frame, count, steps, rng, lambda *_: None, Sampling())
         found = torch.softmax(logits[0].float(), 0).cpu().numpy()
         without_crumbs(found, self.anatomy.classes)
         names = {n: name for n, name in enumerate(self.anatomy.classes.names) if n}
