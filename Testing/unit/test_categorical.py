@@ -144,7 +144,7 @@ def test_numbers_that_are_alike_in_neighbouring_voxels_are_gumbel_numbers():
     across, beside, along, classes = (
         likeness(found.narrow(d, 0, found.shape[d] - 1), found.narrow(d, 1, found.shape[d] - 1)) for d in (2, 3, 4, 1)
     )
-    assert across > 0.85 and 0.6 < beside < 0.85 and abs(along) < 0.03 and abs(classes) < 0.03
+    assert across > 0.75 and 0.6 < beside < 0.85 and abs(along) < 0.03 and abs(classes) < 0.03
     assert abs(likeness(found[:, :, :10], found[:, :, 20:30])) < 0.05
     assert torch.isfinite(found).all()
 

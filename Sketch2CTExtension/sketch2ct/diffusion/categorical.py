@@ -117,16 +117,31 @@ def draw(distribution: Tensor, generator: torch.Generator | None = None) -> Tens
 
 def gumbel(shape: tuple[int, ...], reach: Sequence[float], generator: torch.Generator | None = None) -> Tensor:
     """Standard Gumbel numbers (N, K, ...) on the CPU, alike in neighbouring voxels: a Gaussian copula, of white noise under a Gaussian of
-    the standard deviation `reach` (voxels) along each axis, which is periodic so that every voxel has the same law."""
-    normal = torch.randn(shape, generator=generator)
-    for axis, sd in enumerate(reach, start=2):
-        if sd > 0:
-            radius = min(math.ceil(3 * sd), (shape[axis] - 1) // 2)
-            kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sd) ** 2)
-            rows = functional.pad(normal.movedim(axis, -1).flatten(0, -2)[:, None], (radius, radius), mode="circular")
-            found = functional.conv1d(rows, (kernel / kernel.norm())[None, None])[:, 0]
-            normal = found.view(normal.movedim(axis, -1).shape).movedim(-1, axis)
-    return -torch.log(-torch.special.log_ndtr(normal).clamp_max(-TINY))
+    the standard deviation `reach` (voxels) along each axis.
+
+    The noise is periodic, so that every voxel has the same law, and drawn on blocks as wide as the reach allows, which lie anywhere.
+    """
+    blocks = [max(1, int(sd)) for sd in reach]
+    first = [int(torch.randint(block, (1,), generator=generator)) for block in blocks]
+    counts = [-(-(n + a) // block) for n, a, block in zip(shape[2:], first, blocks, strict=True)]
+    normal = torch.randn((*shape[:2], *counts), generator=generator)
+    for axis, (sd, block) in enumerate(zip(reach, blocks, strict=True), start=2):
+        normal = _smooth(normal, axis, sd / block)
+    found = -torch.log(-torch.special.log_ndtr(normal.float()).clamp_max(-TINY))
+    for axis, (n, a, block) in enumerate(zip(shape[2:], first, blocks, strict=True), start=2):
+        found = found.repeat_interleave(block, axis).narrow(axis, a, n)
+    return found
+
+
+def _smooth(normal: Tensor, axis: int, sd: float) -> Tensor:
+    """White noise under a periodic Gaussian along an axis, of the same variance; as it is for a standard deviation of 0."""
+    if sd <= 0:
+        return normal
+    radius = min(math.ceil(3 * sd), (normal.shape[axis] - 1) // 2)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sd) ** 2)
+    rows = normal.movedim(axis, -1)
+    wide = functional.pad(rows.flatten(0, -2)[:, None], (radius, radius), mode="circular")
+    return functional.conv1d(wide, (kernel / kernel.norm())[None, None]).view(rows.shape).movedim(-1, axis)
 
 
 def sharpened(logits: Tensor, noisy: Tensor, t: Tensor, temperature: float) -> Tensor:
