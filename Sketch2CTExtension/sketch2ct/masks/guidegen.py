@@ -253,7 +253,7 @@ def draw_region(
 
     start = categorical.noise(given.shape, classes, rng).to(given.device)
     keep = hold if bool(told.any()) else None
-    reach = sampling.reach_mm / frame.spacing if sampling.reach_mm else None
+    reach = (sampling.reach_mm / frame.spacing).tolist() if sampling.reach_mm else None
     categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, reach=reach, hold=keep)
     return last["logits"]
 
