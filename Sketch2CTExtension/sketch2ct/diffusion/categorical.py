@@ -127,6 +127,7 @@ def gumbel(shape: tuple[int, ...], reach: Sequence[float], generator: torch.Gene
     normal = torch.randn((*shape[:2], *counts), generator=generator)
     for axis, (sd, block) in enumerate(zip(reach, blocks, strict=True), start=2):
         normal = _smooth(normal, axis, sd / block)
+    # under autocast the convolution gives bfloat16, of which there is no logarithm of the normal distribution
     found = -torch.log(-torch.special.log_ndtr(normal.float()).clamp_max(-TINY))
     for axis, (n, a, block) in enumerate(zip(shape[2:], first, blocks, strict=True), start=2):
         found = found.repeat_interleave(block, axis).narrow(axis, a, n)
@@ -172,8 +173,7 @@ def sample(
     `predict(x_t, t)` with `t` (N,) in 1..T returns logits (N, K, ...) of x_0; below 1, `temperature` sharpens them (see `sharpened`). With
     `reach` (see `gumbel`) a step draws x_0 first, alike in neighbouring voxels, then x_s given it: each voxel has the same law as without,
     but what a few steps leave undecided is decided in pieces, not in crumbs that the next step takes for noise. The last step takes the
-    mode. `hold(x_s, s)` puts in what is known at time s. `on_step(done, steps)` may raise to stop. Raises
-    Sketch2CTError for NaN.
+    mode. `hold(x_s, s)` puts in what is known at time s. `on_step(done, steps)` may raise to stop. Raises Sketch2CTError for NaN.
     """
     x = start if hold is None else hold(start, T)
     for n, (now, then) in enumerate(pairwise(times(steps))):
