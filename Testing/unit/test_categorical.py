@@ -125,12 +125,13 @@ def test_drawn_alike_every_voxel_has_the_same_law_and_its_neighbours_the_same_cl
         return logits + categorical.evidence(t, K).view(-1, 1, 1, 1, 1) * categorical.one_hot(x, K)
 
     alike = {}
-    for reach in (None, (1.5, 1.5, 1.5)):
+    for reach in (None, (4.0, 4.0, 4.0)):
+        own = categorical.Alike(reach, reach) if reach else None
         start = categorical.noise((1, 48, 48, 48), K, generator)
-        made = categorical.sample(predict, start, 10, lambda *_: None, generator, reach=reach)
-        assert [float((made == c).float().mean()) for c in range(K)] == pytest.approx([0.1, 0.3, 0.6], abs=0.03)
+        made = categorical.sample(predict, start, 10, lambda *_: None, generator, alike=own)
+        assert [float((made == c).float().mean()) for c in range(K)] == pytest.approx([0.1, 0.3, 0.6], abs=0.04)
         alike[reach] = float((made[:, 1:] == made[:, :-1]).float().mean())
-    assert alike[None] == pytest.approx(0.01 + 0.09 + 0.36, abs=0.02) and alike[(1.5, 1.5, 1.5)] > 0.5
+    assert alike[None] == pytest.approx(0.01 + 0.09 + 0.36, abs=0.02) and alike[(4.0, 4.0, 4.0)] > 0.49
 
 
 def test_numbers_that_are_alike_in_neighbouring_voxels_are_gumbel_numbers():
@@ -147,6 +148,33 @@ def test_numbers_that_are_alike_in_neighbouring_voxels_are_gumbel_numbers():
     assert across > 0.75 and 0.6 < beside < 0.85 and abs(along) < 0.03 and abs(classes) < 0.03
     assert abs(likeness(found[:, :, :10], found[:, :, 20:30])) < 0.05
     assert torch.isfinite(found).all()
+
+
+def test_the_less_is_left_to_decide_the_shorter_the_reach_and_outside_is_told_apart_from_inside():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([0.5, 0.25, 0.25]).log().view(1, K, 1, 1, 1).expand(1, K, 48, 48, 48)
+
+    def edges(found):
+        """How often neighbours differ: in being outside, and in what they are inside."""
+        outside = (found == 0).diff(dim=2).float().mean()
+        pairs = (found[:, 1:] > 0) & (found[:, :-1] > 0)
+        return float(outside), float((found[:, 1:] != found[:, :-1])[pairs].float().mean())
+
+    alike = categorical.Alike((5.0, 5.0, 5.0), (0.0, 0.0, 0.0))
+    outline, inside = edges(alike.draw(logits, categorical.T, generator))
+    assert outline < 0.15 and inside == pytest.approx(0.5, abs=0.02)
+    assert edges(alike.draw(logits, categorical.T // 10, generator))[0] > 0.3
+    found = torch.cat([alike.draw(logits, categorical.T, generator) for _ in range(8)])
+    assert [float((found == c).float().mean()) for c in range(K)] == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
+
+
+@pytest.mark.parametrize("width", [20, 21])
+def test_both_sides_may_be_drawn_as_mirror_images(width):
+    alike = categorical.Alike((2.0, 2.0, 2.0), (1.0, 1.0, 1.0), mirrored=True)
+    logits = torch.zeros(2, K, width, 30, 30)
+    found = alike.draw(logits, categorical.T, torch.Generator().manual_seed(0))
+    assert found.shape == (2, width, 30, 30) and torch.equal(found, found.flip(1))
+    assert [float((found == c).float().mean()) for c in range(K)] == pytest.approx([1 / 3] * 3, abs=0.1)
 
 
 def test_what_is_held_is_held_at_every_time():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -24,6 +25,7 @@ from ..errors import Sketch2CTError
 T = 1000
 OFFSET = 0.008  # s of the cosine schedule (Nichol and Dhariwal, 2021, equation 17)
 EXPONENT = 1.5  # training times have a density that grows as t^1.5 (GuideGen)
+BLOCKS = 3.0  # of so many in a standard deviation no edge is seen
 TINY = 1e-8  # below what float32 tells from 0 beside 1 / K
 
 OnStep = Callable[[int, int], None]
@@ -115,13 +117,43 @@ def draw(distribution: Tensor, generator: torch.Generator | None = None) -> Tens
     return (ladder[:, :-1] <= level).sum(1)
 
 
-def gumbel(shape: tuple[int, ...], reach: Sequence[float], generator: torch.Generator | None = None) -> Tensor:
+@dataclass(frozen=True)
+class Alike:
+    """How far voxels are drawn alike: standard deviations of a Gaussian along each axis, in voxels, while all is open, at T; at t the
+    t / T-th part of them.
+
+    `outline` is for whether a voxel is of class 0 (outside), `inside` for which of the others it is: what is one body as a whole is not all
+    bone. With `mirrored` both halves of the first axis are drawn as mirror images.
+    """
+
+    outline: Sequence[float]
+    inside: Sequence[float]
+    mirrored: bool = False
+
+    def draw(self, logits: Tensor, t: float, generator: torch.Generator | None = None) -> Tensor:
+        """A class map (N, i, j, k) of logits (N, K, i, j, k) at a time; each voxel has the law that its logits give."""
+        log = functional.log_softmax(logits.float(), 1)
+        space = log.shape[2:]
+        first = self._gumbel((len(log), 2, *space), self.outline, t, generator).to(log)
+        then = self._gumbel((len(log), log.shape[1] - 1, *space), self.inside, t, generator).to(log)
+        outside = log[:, 0] + first[:, 0] > torch.logsumexp(log[:, 1:], 1) + first[:, 1]
+        return torch.where(outside, 0, 1 + (log[:, 1:] + then).argmax(1))
+
+    def _gumbel(self, shape: tuple[int, ...], reach: Sequence[float], t: float, generator: torch.Generator | None) -> Tensor:
+        reach = [sd * t / T for sd in reach]
+        if not self.mirrored:
+            return gumbel(shape, reach, generator)
+        half = gumbel((*shape[:2], -(-shape[2] // 2), *shape[3:]), reach, generator)
+        return torch.cat([half.flip(2).narrow(2, 0, shape[2] // 2), half], 2)
+
+
+def gumbel(shape: Sequence[int], reach: Sequence[float], generator: torch.Generator | None = None) -> Tensor:
     """Standard Gumbel numbers (N, K, ...) on the CPU, alike in neighbouring voxels: a Gaussian copula, of white noise under a Gaussian of
     the standard deviation `reach` (voxels) along each axis.
 
-    The noise is periodic, so that every voxel has the same law, and drawn on blocks as wide as the reach allows, which lie anywhere.
+    The noise is periodic, so that every voxel has the same law, and drawn on blocks of a third of the reach, which lie anywhere.
     """
-    blocks = [max(1, int(sd)) for sd in reach]
+    blocks = [max(1, int(sd / BLOCKS)) for sd in reach]
     first = [int(torch.randint(block, (1,), generator=generator)) for block in blocks]
     counts = [-(-(n + a) // block) for n, a, block in zip(shape[2:], first, blocks, strict=True)]
     normal = torch.randn((*shape[:2], *counts), generator=generator)
@@ -165,14 +197,14 @@ def sample(
     generator: torch.Generator | None = None,
     *,
     temperature: float = 1.0,
-    reach: Sequence[float] | None = None,
+    alike: Alike | None = None,
     hold: Callable[[Tensor, int], Tensor] | None = None,
 ) -> Tensor:
     """Noise (N, ...) -> class map (N, ...), in `steps` of any number.
 
     `predict(x_t, t)` with `t` (N,) in 1..T returns logits (N, K, ...) of x_0; below 1, `temperature` sharpens them (see `sharpened`). With
-    `reach` (see `gumbel`) a step draws x_0 first, alike in neighbouring voxels, then x_s given it: each voxel has the same law as without,
-    but what a few steps leave undecided is decided in pieces, not in crumbs that the next step takes for noise. The last step takes the
+    `alike` a step draws x_0 first, alike in neighbouring voxels, then x_s given it: each voxel has the same law as without, but what a few
+    steps leave undecided is decided in pieces, large ones first, not in crumbs that the next step takes for noise. The last step takes the
     mode. `hold(x_s, s)` puts in what is known at time s. `on_step(done, steps)` may raise to stop. Raises Sketch2CTError for NaN.
     """
     x = start if hold is None else hold(start, T)
@@ -186,10 +218,7 @@ def sample(
         else:
             s, t = (torch.full((len(x),), time, device=x.device) for time in (then, now))
             own = sharpened(logits, x, t, temperature)
-            if reach is None:
-                clean = functional.softmax(own, 1)
-            else:
-                clean = one_hot((functional.log_softmax(own, 1) + gumbel(own.shape, reach, generator).to(own)).argmax(1), own.shape[1])
+            clean = functional.softmax(own, 1) if alike is None else one_hot(alike.draw(own, now, generator), own.shape[1])
             x = draw(posterior(x, clean, s, t), generator)
         x = x if hold is None else hold(x, then)
     on_step(steps, steps)

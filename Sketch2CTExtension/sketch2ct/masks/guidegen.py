@@ -45,14 +45,17 @@ Probabilities = NDArray[np.float32]  # (K, i, j, k)
 @dataclass(frozen=True)
 class Sampling:
     """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned),
-    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases), and `reach_mm`, how far voxels are
-    drawn alike (standard deviation; 0: each for itself)."""
+    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases), and how far voxels are drawn alike
+    at first (mm, standard deviations; 0: each for itself; see `categorical.Alike`): `outline_mm` for the body as a whole, `inside_mm` for
+    what is in it, and whether both sides are, `mirrored`."""
 
     steps: int = STEPS
     guidance: float = 1.0
     temperature: float = 1.0
     spread: float = 1.0
-    reach_mm: float = 0.0
+    outline_mm: float = 0.0
+    inside_mm: float = 0.0
+    mirrored: bool = False
 
 
 class GuideGenMasks:
@@ -253,8 +256,9 @@ def draw_region(
 
     start = categorical.noise(given.shape, classes, rng).to(given.device)
     keep = hold if bool(told.any()) else None
-    reach = (sampling.reach_mm / frame.spacing).tolist() if sampling.reach_mm else None
-    categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, reach=reach, hold=keep)
+    outline, inside = ((reach / frame.spacing).tolist() for reach in (sampling.outline_mm, sampling.inside_mm))
+    alike = categorical.Alike(outline, inside, sampling.mirrored) if any(outline + inside) else None
+    categorical.sample(remembered, start, steps, on_step, rng, temperature=sampling.temperature, alike=alike, hold=keep)
     return last["logits"]
 
 
