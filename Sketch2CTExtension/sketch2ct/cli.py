@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import cli_cohort, cli_export, cli_measure, cli_review
+from . import cli_cohort, cli_export, cli_measure, cli_review, memory
 from .cli_options import BundleName, Device
 from .errors import BadRequest, BundleCorrupt, BundleMissing, Cancelled, Sketch2CTError, WriteFailed
 from .request import NONE
@@ -283,6 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    memory.keep()
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         status = app(arguments, standalone_mode=False, prog_name="sketch2ct")

@@ -31,7 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import PROTOCOL_VERSION, bundle
+from . import PROTOCOL_VERSION, bundle, memory
 from .errors import BadRequest, Cancelled, Sketch2CTError
 from .generation import Progress
 from .request import GenerationRequest
@@ -277,6 +277,7 @@ def work(engine: Any, jobs: Jobs, outlet: Outlet, preload: Preload | None = None
             outlet.error(job.id, Sketch2CTError(f"{type(error).__name__}: {error}", "This is a fault of the program."))
         finally:
             jobs.close(job)
+            memory.release()
 
 
 def bundles() -> list[dict[str, Any]]:
@@ -301,6 +302,7 @@ def run(engine: Any = None, about: dict[str, Any] | None = None) -> None:
     sys.stdout = sys.stderr
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
+    memory.keep()
     about = about or _about()
     jobs = Jobs()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -29,9 +29,9 @@ from ..results import writing
 from .case import seeds
 
 BACKGROUND, INK, DIM = "#14171c", "#e6e9ef", "#8b93a1"
-_ROW_INCHES, _WIDTH_INCHES = 1.9, 12.0
+_ROW_INCHES, _TEXT_INCHES, _WIDTH_INCHES = 1.55, 0.4, 12.0
 _WINDOW: dict[str, Any] = {"vmin": -200, "vmax": 400, "cmap": "gray"}
-_LINE = 150  # characters
+_LINE = 190  # characters
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,19 @@ def sheet(
 
 def draw(shown: list[Shown], path: Path) -> Path:
     """The sheet of some samples: columns axial, coronal and sagittal through the middle of the structures, label map then CT."""
-    figure = Figure(figsize=(_WIDTH_INCHES, _ROW_INCHES * len(shown) + 0.5), dpi=110, facecolor=BACKGROUND)
+    height = (_ROW_INCHES + _TEXT_INCHES) * len(shown) + 0.5
+    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=110, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    layout = figure.add_gridspec(len(shown), 6, wspace=0.03, hspace=0.28, left=0.01, right=0.99, top=0.97, bottom=0.03)
+    margins = {"wspace": 0.03, "hspace": 0.02, "left": 0.01, "right": 0.99, "top": 1 - 0.05 / height, "bottom": 0.4 / height}
+    layout = figure.add_gridspec(2 * len(shown), 6, height_ratios=[_TEXT_INCHES, _ROW_INCHES] * len(shown), **margins)
     for row, sample in enumerate(shown):
+        told = figure.add_subplot(layout[2 * row, :])
+        told.axis("off")
+        title = textwrap.shorten(f"{row + 1}. {sample.text}", 2 * _LINE, placeholder=" ...")
+        told.text(0, 0.06, "\n".join(textwrap.wrap(title, _LINE)), color=INK, fontsize=7.5, va="bottom", transform=told.transAxes)
         for column, view in enumerate(_views(sample.labels)):
             for side in range(2):
-                axes = figure.add_subplot(layout[row, 3 * side + column])
+                axes = figure.add_subplot(layout[2 * row + 1, 3 * side + column])
                 if side == 0:
                     axes.imshow(_colours(sample.labels, view), origin="lower", extent=view.extent)
                 else:
@@ -113,12 +119,9 @@ def draw(shown: list[Shown], path: Path) -> Path:
                         **_WINDOW,
                     )
                 axes.set(xlim=view.extent[:2], ylim=view.extent[2:], xticks=[], yticks=[], aspect="equal", facecolor="black")
-                if side == 0 and column == 0:
-                    title = textwrap.shorten(f"{row + 1}. {sample.text}", 2 * _LINE, placeholder=" ...")
-                    axes.set_title("\n".join(textwrap.wrap(title, _LINE)), color=INK, fontsize=7.5, loc="left", pad=3)
     names = dict.fromkeys(name for s in shown for name in s.labels.names.values() if not vocabulary()[name].derived)
     for n, name in enumerate(names):
-        figure.text(0.01 + 0.14 * n, 0.008, vocabulary()[name].spoken, color=np.asarray(vocabulary()[name].color) / 255, fontsize=8)
+        figure.text(0.01 + 0.14 * n, 0.12 / height, vocabulary()[name].spoken, color=np.asarray(vocabulary()[name].color) / 255, fontsize=8)
     figure.savefig(path, format="png", facecolor=BACKGROUND)
     return path
 
