@@ -1,4 +1,4 @@
-"""The shipped bundle and sample: what a user gets who types one command. Real weights, no stand-ins."""
+"""The shipped bundles and sample: what a user gets who types one command. Real weights, no stand-ins."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def demo(engine, tmp_path_factory) -> Path:
     return engine.generate(GenerationRequest.read(SAMPLE), tmp_path_factory.mktemp("shipped") / "demo")[0]
 
 
-def test_the_bundle_is_whole_small_and_says_what_it_was_trained_on():
-    shipped = bundle.load("headneck")
+@pytest.mark.parametrize("name", ["headneck", "headneck-guidegen"])
+def test_the_bundle_is_whole_small_and_says_what_it_was_trained_on(name):
+    shipped = bundle.load(name)
     assert bundle.verify(shipped.folder) >= 6
     weights = list((shipped.folder / "models").iterdir())
     assert all(path.suffix == ".safetensors" for path in weights)
@@ -120,3 +121,32 @@ def test_words_alone_make_a_structure_of_the_size_they_say(engine, tmp_path):
     parotid = json.loads((made / "manifest.json").read_text())["quality"]["structures"]["parotid_gland_left"]
     assert parotid["asked_volume_ml"] == 30
     assert 15 < parotid["volume_ml"] < 60
+
+
+def test_words_alone_make_a_whole_region_that_follows_them_and_a_ct_of_it(engine, tmp_path):
+    said = "The left parotid gland measures 30 mL. The right parotid gland is larger than the left parotid gland."
+    own = {"bundle": "headneck-guidegen", "mask_generator": "guidegen", "volume_generator": "guidegen"}
+    made = engine.generate(GenerationRequest([], said, steps=4, seed=5, **own), tmp_path / "region")[0]
+    names = {int(k): v for k, v in json.loads((made / "labels.json").read_text()).items()}
+    labels, ct = read_labels(made / "labels.nii.gz", names), read_ct(made / "ct.nii.gz")
+    assert set(names.values()) >= {"body", "bone", "air", *bundle.load("headneck-guidegen").metadata["structures"]}
+    left, right = (labels.mask(f"parotid_gland_{side}").sum() * labels.grid.voxel_ml for side in ("left", "right"))
+    assert left == pytest.approx(30, rel=0.2) and right > left
+    assert np.median(ct.array[labels.array == 0]) < -900 and np.median(ct.array[labels.mask("air")]) < -400
+    assert -150 < np.median(ct.array[labels.mask("body")]) < 100
+    assert np.median(ct.array[labels.mask("bone")]) > 150 and np.median(ct.array[labels.mask("mandible")]) > 200
+
+
+def test_completed_surroundings_leave_what_was_drawn_as_it_is(engine, tmp_path):
+    request = GenerationRequest.read(SAMPLE).with_changes(steps=4, volume_generator="none")
+    alone = engine.generate(request, tmp_path / "alone")[0]
+    both = {"surroundings": "headneck-guidegen", "volume_bundle": "headneck-guidegen", "volume_generator": "guidegen"}
+    made = engine.generate(request.with_changes(**both), tmp_path / "completed")[0]
+    before, after = (
+        read_labels(folder / "labels.nii.gz", {int(k): v for k, v in json.loads((folder / "labels.json").read_text()).items()})
+        for folder in (alone, made)
+    )
+    assert np.array_equal(before.mask("mandible"), after.mask("mandible"))
+    assert {"body", "bone", "air", "brainstem", "spinal_cord", "larynx"} <= set(after.names.values())
+    judged = json.loads((made / "manifest.json").read_text())
+    assert judged["bundles"]["surroundings"]["bundle"] == judged["bundles"]["volume"]["bundle"] == "headneck-guidegen"
