@@ -28,9 +28,9 @@ from .pairing import Bundles
 from .quality import readout
 from .request import NONE, WHOLE_REGION, GenerationRequest
 
-# Shares of one sample's time: measured on two CPU cores over the test cases, mask 0.7 s, CT 5.7 s, warm; a whole region takes 30 steps of
-# 0.5 s, whether it is asked for alone or around a mask.
-WHOLE = 2.2
+# Shares of one sample's time: measured on two CPU cores over the test cases, mask 0.7 s, CT 5.7 s, warm; a whole region takes 17 s, whether
+# it is asked for alone or around a mask.
+WHOLE = 2.4
 SHARES = {"load": 0.05, "mask": 0.11, "surroundings": WHOLE, "volume": 0.81, "write": 0.03}
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 

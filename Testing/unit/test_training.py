@@ -16,6 +16,7 @@ from sketch2ct.engine import Engine
 from sketch2ct.errors import BadRequest
 from sketch2ct.request import GenerationRequest
 from sketch2ct.training.autoencoder_stage import CropBatches
+from sketch2ct.training.export import _tables
 from sketch2ct.training.loop import Average, rate
 from sketch2ct.training.run import read_recipe, train
 from sketch2ct.training.volume_stage import label_subset, mirror_order
@@ -151,3 +152,53 @@ def test_scans_smaller_than_the_crop_are_refused_not_waited_for(trained):
 def test_an_unknown_recipe_is_named_with_the_known_ones():
     with pytest.raises(BadRequest, match="headneck"):
         read_recipe("torso")
+
+
+def test_the_card_of_a_region_quotes_what_was_measured_on_regions(tmp_path):
+    lines = [
+        "# headneck: 2 cases",
+        "",
+        "`command`",
+        "",
+        "## Masks",
+        "",
+        "one",
+        "",
+        "## Whole regions of x",
+        "",
+        "two",
+        "",
+        "### Pairings",
+        "three",
+    ]
+    (tmp_path / "report.md").write_text("\n".join([*lines, "![a picture](a.png)", "", "## Seconds", "four"]))
+    assert _tables(tmp_path, regional=True).split() == [
+        "`command`",
+        "###",
+        "Whole",
+        "regions",
+        "of",
+        "x",
+        "two",
+        "####",
+        "Pairings",
+        "three",
+    ]
+    assert _tables(tmp_path).split() == [
+        "`command`",
+        "###",
+        "Masks",
+        "one",
+        "###",
+        "Whole",
+        "regions",
+        "of",
+        "x",
+        "two",
+        "####",
+        "Pairings",
+        "three",
+        "###",
+        "Seconds",
+        "four",
+    ]

@@ -62,7 +62,7 @@ def export(settings: dict[str, Any], dataset: Dataset, out: Path, report: Path |
         own, tensors = PARTS[stage, settings[stage].get("system", SYSTEM)](settings, out)
         metadata, weights = metadata | own, weights | tensors
     card = (CARDS / f"{settings['card']}.md").read_text(encoding="utf-8")
-    figures = _tables(report) if report else "Not measured yet."
+    figures = _tables(report, regional="region" in metadata) if report else "Not measured yet."
     licence = (CARDS / f"{settings['card']}.LICENSE").read_text(encoding="utf-8")
     folder = out / "bundle" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,8 +121,13 @@ def _sheet(out: Path, folder: Path) -> str:
     return f"![Samples, each with its description]({SHEET})"
 
 
-def _tables(report: Path) -> str:
-    """The text and tables of an evaluation, one heading level down, without its pictures."""
-    lines = (report / "report.md").read_text(encoding="utf-8").splitlines()
-    kept = [f"#{line}" if line.startswith("#") else line for line in lines[2:] if not line.startswith("![")]
+def _tables(report: Path, *, regional: bool = False) -> str:
+    """The text and tables of an evaluation, one heading level down, without its pictures; `regional` for those of whole regions alone."""
+    lines = (report / "report.md").read_text(encoding="utf-8").splitlines()[2:]
+    if regional:
+        starts = [n for n, line in enumerate(lines) if line.startswith("## ")]
+        own = next((n for n in starts if lines[n].startswith("## Whole regions")), starts[0] if starts else len(lines))
+        end = next((n for n in starts if n > own), len(lines))
+        lines = [*lines[: min(starts, default=0)], *lines[own:end]]
+    kept = [f"#{line}" if line.startswith("#") else line for line in lines if not line.startswith("![")]
     return "\n".join(kept).strip()
