@@ -31,6 +31,7 @@ def opened(desktop, tmp_path, monkeypatch):
 
     def open_module(installed):
         make_bundle(tmp_path / "bundles")
+        monkeypatch.setattr(bundle, "folders", lambda: [tmp_path / "bundles"])  # one that completes regions is shipped
         if installed:
             make_bundle(tmp_path / "bundles", "headneck-guidegen", region={}, generators={"mask": ["guidegen"], "volume": ["guidegen"]})
         driver = ModuleDriver(desktop, tmp_path / "results")
