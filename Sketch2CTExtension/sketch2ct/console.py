@@ -11,7 +11,13 @@ from types import FrameType
 
 from .generation import Progress
 
-_STAGES = {"load": "Loading", "mask": "Drawing the mask", "volume": "Filling in the CT", "write": "Writing"}
+_STAGES = {
+    "load": "Loading",
+    "mask": "Drawing the mask",
+    "surroundings": "Completing the surroundings",
+    "volume": "Filling in the CT",
+    "write": "Writing",
+}
 
 
 @contextmanager
