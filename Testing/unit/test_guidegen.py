@@ -93,6 +93,23 @@ def test_the_anatomy_it_starts_from_suits_the_text_and_what_is_given(usual):
     assert sizes[1] > 1.2 * sizes[0]  # glands grow together
 
 
+def test_a_bundle_says_how_far_anatomy_varies_and_how_far_beside_what_is_given():
+    """At 0 every draw is the most usual anatomy."""
+    given, closed = np.full(FRAME.shape, NOT_GIVEN, np.uint8), np.zeros(CLASSES.count, bool)
+    there, right = given.copy(), CLASSES.index(RIGHT)
+    there[anatomy() == right] = right
+
+    def apart(sampling, known, shut):
+        own = GuideGenMasks(network(), CLASSES, prior(), law(), ranges(), encode, torch.device("cpu"), sampling)
+        one, other = (own.anatomy("", known, shut, FRAME, torch.Generator().manual_seed(seed))[LARYNX] for seed in (0, 1))
+        return float(np.abs(one - other).max())
+
+    told = closed.copy()
+    told[right] = True
+    assert apart(Sampling(spread=0.0), given, closed) < 1e-6 < 0.1 < apart(Sampling(spread=0.0), there, told)
+    assert apart(Sampling(around=0.0), there, told) < 1e-6 < 0.1 < apart(Sampling(around=0.0), given, closed)
+
+
 def test_a_structure_in_pieces_gets_its_drawn_shape():
     n, found = CLASSES.index("larynx"), np.full((CLASSES.count, *FRAME.shape), 0.01, np.float32)
     found[1] = 0.9

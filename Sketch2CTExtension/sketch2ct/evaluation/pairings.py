@@ -161,13 +161,17 @@ def _summary(
     found: dict[tuple[str, str], Found], real_looks: list[Features], reference: list[Features], seed: int
 ) -> dict[str, dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
+    sets = {pair: own.looks for pair, own in found.items() if own.looks} if reference else {}
+    far = {pair: realism.distance(looks, reference, seed) for pair, looks in sets.items()}
+    floor = realism.distance(real_looks, reference, seed) if far else None
     for (way, name), own in found.items():
         entry: dict[str, Any] = {"obedience": obedience_ct.summarise(own.dice, seed).get("overall", {}) if own.dice else {}}
-        entry["fid"] = realism.fid(own.looks, real_looks, reference, seed).get("mean", {}) if own.looks else {}
-        single = found.get(("single", name))
-        if way == "completed" and own.looks and single is not None:
+        there = far.get((way, name))
+        entry["fid"] = realism.beside(there, floor)["mean"] if there and floor else {}
+        single = far.get(("single", name))
+        if way == "completed" and there and single:
             # the same patients by both ways, so the ratio of `fid` is that of the two distances
-            entry["fid_to_single"] = realism.fid(own.looks, single.looks, reference, seed)["mean"]["ratio"]
+            entry["fid_to_single"] = realism.beside(there, single)["mean"]["ratio"]
         result.setdefault(way, {})[name] = entry
     return result
 

@@ -10,6 +10,7 @@ resample patients.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -86,39 +87,57 @@ def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
             return float("nan")
 
 
-def fid(made: list[Features], real: list[Features], reference: list[Features], seed: int) -> dict[str, Any]:
-    """By plane and their `mean`: `generated` (to the reference), `floor` (real, unseen, of the same patients) and their `ratio`.
+@dataclass(frozen=True)
+class Distance:
+    """How far the CTs of some `patients` lie from a reference: `values` (planes, 1 + DRAWS), first the figure, then those of resamples, and
+    the `slabs` of each plane, theirs and the reference's."""
 
-    One entry of each list a patient; `made` and `real` are of the same patients, so both distances rest on as many slabs, and what
-    few slabs add to a Fréchet distance is in both. Intervals: the figure ± 1.96 standard deviations over DRAWS resamples of the
-    patients of all sets (percentiles would be shifted: patients drawn twice raise the distance).
-    """
-    if not made or not reference:
-        return {}
+    values: NDArray[np.float64]
+    slabs: list[tuple[int, int]]
+    patients: int
+
+
+def distance(own: list[Features], reference: list[Features], seed: int) -> Distance:
+    """Of at least one patient each, one entry a patient. The resamples are the same for every set of as many patients."""
     rng = np.random.default_rng(seed)
-    whole = (np.arange(len(made)), np.arange(len(reference)))
-    picks = [whole] + [(rng.integers(len(made), size=len(made)), rng.integers(len(reference), size=len(reference))) for _ in range(DRAWS)]
-    result, values = {}, []
+    picks = [(np.arange(len(own)), np.arange(len(reference)))]
+    picks += [(rng.integers(len(own), size=len(own)), rng.integers(len(reference), size=len(reference))) for _ in range(DRAWS)]
+    values, slabs = [], []
     for plane in PLANES:
-        tables = [[f[plane] for f in part] for part in (made, real, reference)]
-        found = np.array([_distances(tables, own, others) for own, others in picks])  # (1 + DRAWS, 2)
-        values.append(found)
-        result[plane] = {**_figures(found, len(made)), "slabs": [sum(map(len, table)) for table in tables]}
-    result["mean"] = _figures(np.mean(values, axis=0), len(made))
+        ours, theirs = ([f[plane] for f in part] for part in (own, reference))
+        values.append([frechet(np.concatenate([ours[n] for n in one]), np.concatenate([theirs[n] for n in other])) for one, other in picks])
+        slabs.append((sum(map(len, ours)), sum(map(len, theirs))))
+    return Distance(np.array(values), slabs, len(own))
+
+
+def beside(made: Distance, other: Distance) -> dict[str, Any]:
+    """By plane and their `mean`: `generated`, the `floor` that another set of the same patients gives, and their `ratio`.
+
+    Intervals: the figure ± 1.96 standard deviations over the resamples (percentiles would be shifted: patients drawn twice raise the
+    distance).
+    """
+    result = {}
+    for n, plane in enumerate(PLANES):
+        (one, reference), (two, _) = made.slabs[n], other.slabs[n]
+        result[plane] = {**_figures(made.values[n], other.values[n], made.patients), "slabs": [one, two, reference]}
+    result["mean"] = _figures(made.values.mean(axis=0), other.values.mean(axis=0), made.patients)
     return result
 
 
-def _distances(tables: list[list[NDArray]], own: NDArray, others: NDArray) -> tuple[float, float]:
-    """Of the generated and of the real ones to the reference, for chosen patients."""
-    made, real = (np.concatenate([table[n] for n in own]) for table in tables[:2])
-    reference = np.concatenate([tables[2][n] for n in others])
-    return frechet(made, reference), frechet(real, reference)
+def fid(made: list[Features], real: list[Features], reference: list[Features], seed: int) -> dict[str, Any]:
+    """As `beside`: the distance of generated CTs to a reference, and that of real, unseen ones of the same patients.
+
+    Both rest on as many slabs, and what few slabs add to a Fréchet distance is in both.
+    """
+    if not made or not reference:
+        return {}
+    return beside(distance(made, reference, seed), distance(real, reference, seed))
 
 
-def _figures(found: NDArray[np.float64], patients: int) -> dict[str, Any]:
-    """Point values in row 0, resamples below."""
+def _figures(made: NDArray[np.float64], other: NDArray[np.float64], patients: int) -> dict[str, Any]:
+    """Point values first, resamples after them."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        columns = {"generated": found[:, 0], "floor": found[:, 1], "ratio": found[:, 0] / found[:, 1]}
+        columns = {"generated": made, "floor": other, "ratio": made / other}
     return {name: _with_error(column, patients) for name, column in columns.items()}
 
 

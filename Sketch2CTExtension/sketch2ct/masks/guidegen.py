@@ -44,15 +44,19 @@ Probabilities = NDArray[np.float32]  # (K, i, j, k)
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a bundle samples: `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned),
-    `spread`, of which the anatomy's standard deviations are multiplied (1: as among the training cases), and how far voxels are drawn alike
-    at first (mm, standard deviations; 0: each for itself; see `categorical.Alike`): `outline_mm` for the body as a whole, `inside_mm` for
-    what is in it, and whether both sides are, `mirrored`."""
+    """How a bundle samples.
+
+    `steps` unless a request says otherwise, `guidance` by the text (1: off), `temperature` (1: as learned). `spread` multiplies the
+    anatomy's standard deviations (1: as among the training cases; 0: the most usual one), `around` does so beside given structures. How
+    far voxels are drawn alike at first (mm, standard deviations; 0: each for itself; see `categorical.Alike`): `outline_mm` for the body
+    as a whole, `inside_mm` for what is in it; `mirrored`: both sides alike.
+    """
 
     steps: int = STEPS
     guidance: float = 1.0
     temperature: float = 1.0
     spread: float = 1.0
+    around: float = 1.0
     outline_mm: float = 0.0
     inside_mm: float = 0.0
     mirrored: bool = False
@@ -151,7 +155,8 @@ class GuideGenMasks:
             if closed[n] and name in self.law.shapes and (given == n).any():
                 codes[name] = self.law.shapes[name].code(given == n, frame)
         own = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
-        return self.law.drawn(frame, codes, describe_region.read(text) if text else None, own, spread=self.sampling.spread)
+        spread = self.sampling.around if codes else self.sampling.spread
+        return self.law.drawn(frame, codes, describe_region.read(text) if text else None, own, spread=spread)
 
     def probabilities(
         self,
