@@ -113,7 +113,7 @@ def test_a_segmenter_is_trained_for_a_bundle_and_its_folder_printed(command, seg
     assert capsys.readouterr().out.strip().splitlines()[-1] == str(copy)
     assert read(copy / "segmenter.json")["trained"]["steps"] == 45
     assert command("train-segmenter", *again, bundle="narrow") == 2
-    assert "other cases, structures or voxels" in capsys.readouterr().err
+    assert "prepared with another 'structures'" in capsys.readouterr().err
 
 
 def test_the_report_holds_what_the_segmenter_saw_and_where_it_comes_from(evaluated, segmenter):

@@ -51,6 +51,18 @@ def test_what_is_drawn_is_a_class_map_of_the_frame_and_seeded(trained):
     assert first.array.tobytes() == again.array.tobytes() != other.array.tobytes()
 
 
+def test_a_resumed_training_leaves_the_finished_autoencoder_alone(trained, monkeypatch):
+    folder = trained / "again"
+    shutil.copytree(trained / "out", folder)
+    coder = (folder / "coder" / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(region_baseline, "PACE", {"steps_per_epoch": 2, "check_every": 1, "checks": 1, "steps": 6})
+    own = {"minutes": 0.05, "device": "cpu", "network": TINY, "resume": True}
+    region_baseline.train_baseline(str(trained / "toy.yaml"), trained / "data", folder, **own)
+    steps = [json.loads((folder / part / "steps.json").read_text())["steps"] for part in ("coder", "net")]
+    assert steps == [4, 6] and (folder / "coder" / "weights.safetensors").read_bytes() == coder
+    assert GaussianRegions.load(folder, torch.device("cpu")).about()["minutes"] == 0.1
+
+
 def test_it_says_what_it_was_trained_on_and_how_large_it_is(trained):
     about = GaussianRegions.load(trained / "out", torch.device("cpu")).about()
     assert about["cases"] == 6 and about["split"] == "Tr" and about["parameters"] > 0 and about["parameters_categorical"] > 0

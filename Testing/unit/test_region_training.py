@@ -214,6 +214,15 @@ def test_a_frame_that_the_network_cannot_halve_is_refused(recipe, heads, tmp_pat
         train(str(tmp_path / "odd.yaml"), heads, tmp_path / "run", stage="mask", device="cpu")
 
 
+def test_what_was_prepared_for_other_settings_is_not_used(trained, recipe, heads):
+    other = recipe | {"mask": recipe["mask"] | {"prior": recipe["mask"]["prior"] | {"smooth_mm": 7}}}
+    (trained / "other.yaml").write_text(yaml.safe_dump(other))
+    before = (trained / "run" / "cache" / "made.json").read_bytes()
+    with pytest.raises(BadRequest, match=r"another 'mask\.prior'.*Name another folder"):
+        train(str(trained / "other.yaml"), heads, trained / "run", stage="mask", resume=True, minutes=0.02, device="cpu")
+    assert (trained / "run" / "cache" / "made.json").read_bytes() == before
+
+
 def test_what_was_trained_makes_regions_from_a_bundle(trained, recipe, tmp_path, monkeypatch):
     metadata, weights = bundle_part(recipe, trained / "run")
     metadata |= {"text_encoder": {"name": text.NAME, "sha256": text.SHA256}}

@@ -18,8 +18,38 @@ from ..errors import BadRequest
 from ..masks.boxes import Boxes
 from ..modality import of
 from ..request import Sketch
+from ..results import writing
 
 _NO_SHAPES = "A contour must be mostly in one piece, of a volume that the vocabulary takes for plausible."
+
+
+# What of a recipe the prepared data depend on; of its stages, what lies under these names.
+DECIDING = ("train", "choose", "structures", "frame", "mirror", "placement", "shapes", "mask.prior", "mask.statements")
+
+
+def claim(cache: Path, key: dict[str, Any]) -> None:
+    """Make the folder of prepared data, for data of this key only. Raises BadRequest, which names what differs, or WriteFailed."""
+    mark, key = cache / "made.json", json.loads(json.dumps(key))
+    if mark.is_file():
+        before = json.loads(mark.read_text(encoding="utf-8"))
+        other = [name for name in {**before, **key} if before.get(name) != key.get(name)]
+        if other:
+            raise BadRequest(f"{cache} holds data prepared with another '{other[0]}'.", "Name another folder, or delete this one.")
+    with writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(key), encoding="utf-8")
+
+
+def claimed(cache: Path, dataset: Dataset, recipe: dict[str, Any]) -> None:
+    """`claim` for what a recipe makes of a data set."""
+    found: dict[str, Any] = {"data": dataset.root.name}
+    for name in DECIDING:
+        value: Any = recipe
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            found[name] = value
+    claim(cache, found)
 
 
 def _done(folder: Path) -> Path:

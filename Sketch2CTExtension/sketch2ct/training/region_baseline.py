@@ -19,6 +19,7 @@ from ..diffusion import categorical, flow
 from ..errors import BadRequest
 from ..masks.gaussian import SETTINGS, WEIGHTS, GaussianSize, MapAutoencoder, denoiser
 from ..networks.region_unet import RegionNetwork
+from . import prepare
 from .loop import Stage, fit
 from .region_data import Anatomy, prepared_anatomy, prepared_regions
 from .region_stage import Batch, RegionBatches
@@ -109,15 +110,16 @@ def train_baseline(
 ) -> Path:
     """Train the baseline on the data of a recipe of whole regions; the folder, which `masks.gaussian` reads.
 
-    `cache` is the prepared data of a training of the recipe (default: OUT/cache). Raises BadRequest.
+    With `resume` an autoencoder that is done stays as it is, and all of the minutes go to the flow. `cache` is the prepared data of a
+    training of the recipe (default: OUT/cache). Raises BadRequest.
     """
     settings = read_recipe(recipe)
     if settings["mask"].get("system") != "guidegen":
         raise BadRequest(f"The recipe '{recipe}' trains no whole regions.", "Name one of GuideGen, such as headneck-guidegen.")
     seed = settings["seed"] if seed is None else seed
     out, kept = Path(out), Path(cache) if cache else Path(out) / "cache"
-    kept.mkdir(parents=True, exist_ok=True)
     dataset, own = Dataset(Path(data)), {**settings["mask"], **PACE, "mirror": settings.get("mirror", True), "window": None}
+    prepare.claimed(kept, dataset, settings)
     regions = prepared_regions(dataset, settings["train"], settings, kept)
     anatomy = prepared_anatomy(regions, settings, kept)
     size = GaussianSize.from_dict({"classes": anatomy.classes.count, **(network or NETWORK)})
@@ -129,17 +131,22 @@ def train_baseline(
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     first = CoderStage(own, folders["coder"], minutes * CODER_SHARE, size, held)
-    windows = _batches(regions, anatomy, {**own, "window": _half(settings["frame"]["shape"], size)}, seed)
-    fit(first, windows, folders["coder"], resume=resume, device=device, seed=seed)
+    coded = resume and (folders["coder"] / "steps.json").is_file()  # `fit` writes it at its end
+    if coded:
+        first.net.load_state_dict(load_file(folders["coder"] / "weights.safetensors"))
+    else:
+        windows = _batches(regions, anatomy, {**own, "window": _half(settings["frame"]["shape"], size)}, seed)
+        fit(first, windows, folders["coder"], resume=resume, device=device, seed=seed)
     coder = first.net.cpu().eval()
     with torch.inference_mode():
         latents = torch.cat([coder.encode(m) for m in held_maps(batches, 16, torch.device("cpu"))])
     coder.scale.mul_(latents.std())
-    second = LatentStage(own, folders["net"], minutes * (1 - CODER_SHARE), size, coder, held)
+    second = LatentStage(own, folders["net"], minutes if coded else minutes * (1 - CODER_SHARE), size, coder, held)
     fit(second, batches, folders["net"], resume=resume, device=device, seed=seed)
     weights = {f"coder.{k}": v.contiguous() for k, v in coder.cpu().state_dict().items()}
     save_file(weights | {f"net.{k}": v for k, v in load_file(folders["net"] / "weights.safetensors").items()}, out / WEIGHTS)
-    told = {"minutes": minutes, "data": dataset.root.name, "split": settings["train"], "cases": len(regions), "seed": seed}
+    earlier = json.loads((out / SETTINGS).read_text(encoding="utf-8"))["trained"]["minutes"] if coded and (out / SETTINGS).is_file() else 0
+    told = {"minutes": earlier + minutes, "data": dataset.root.name, "split": settings["train"], "cases": len(regions), "seed": seed}
     told |= {"parameters": _count(second.net) + _count(coder), "parameters_categorical": _count(RegionNetwork(region_size(settings)))}
     classes = {"derived": anatomy.classes.derived, "structures": anatomy.classes.structures}
     about = {**classes, "frame": settings["frame"], "network": {"classes": size.classes, **(network or NETWORK)}, "steps": STEPS}

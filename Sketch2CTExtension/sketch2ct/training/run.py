@@ -91,7 +91,7 @@ def train(
     if of(settings) != dataset.modality:
         reason = f"The recipe '{recipe}' is for {of(settings).name}, and {data} holds {dataset.modality.name}."
         raise BadRequest(reason, "Name the data set it is for.")
-    cache.mkdir(parents=True, exist_ok=True)
+    prepare.claimed(cache, dataset, settings)
     train_mask = train_region if settings["mask"].get("system") == "guidegen" else _train_mask
     train_volume = train_region_volume if settings.get("volume", {}).get("system") == "guidegen" else _train_volume
     run: dict[str, Callable[..., None]] = {"mask": train_mask, "autoencoder": _train_autoencoder, "volume": train_volume}

@@ -22,7 +22,6 @@ from ..evaluation.segmenter import SETTINGS, WEIGHTS, Segmenter
 from ..imaging import CTVolume
 from ..modality import Modality, of
 from ..networks.segmenter import SegmenterNetwork, SegmenterSize
-from ..results import writing
 from . import prepare
 from .loop import Endless, Stage, fit
 from .run import read_recipe
@@ -178,7 +177,7 @@ def train_segmenter(
     dataset, cache = Dataset(Path(data)), Path(out) / "cache"
     if dataset.modality != of(metadata):
         raise BadRequest(f"The bundle makes {of(metadata).name}, and {data} holds {dataset.modality.name}.", "Name a data set that fits.")
-    _claim(cache, {"data": dataset.root.name, **{key: settings[key] for key in ("train", "structures", "spacing")}})
+    prepare.claim(cache, {"data": dataset.root.name, **{key: settings[key] for key in ("train", "structures", "spacing")}})
     scans = prepare.prepared_scans(dataset, settings["train"], settings, cache)
     checks = []
     if settings["choose"] in dataset.splits():
@@ -186,16 +185,6 @@ def train_segmenter(
         checks = build_scans(dataset, chosen, tuple(settings["structures"]), tuple(settings["spacing"]))
     about = {"data": dataset.root.name, "split": settings["train"], "cases": len(scans), "kind": "real"}
     return fit_segmenter(scans, checks, settings, out, about, resume=resume, device=device)
-
-
-def _claim(cache: Path, key: dict[str, Any]) -> None:
-    """Make the folder of prepared scans, for scans of this key only. Raises BadRequest or WriteFailed."""
-    mark, text = cache / "made.json", json.dumps(key)
-    if mark.is_file() and mark.read_text(encoding="utf-8") != text:
-        raise BadRequest(f"{cache.parent} holds scans of other cases, structures or voxels.", "Name another folder for this segmenter.")
-    with writing(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        mark.write_text(text, encoding="utf-8")
 
 
 def fit_segmenter(
