@@ -14,6 +14,7 @@ BACKGROUND, INK, DIM, AMBER, GREEN = "#0d1014", "#e8ebef", "#9aa4b0", "#ffb84d",
 SKETCH = "#21e0ff"
 _COLUMNS = 50  # characters of size 10 that fit on a line
 _LINE_INCHES = 0.21
+_MADE_BY = {"mask": "Mask by", "surroundings": "Surroundings by", "volume": "CT by"}
 _MAX_STRUCTURES, _MAX_SKETCHES, _MAX_WARNINGS = 6, 5, 6
 
 
@@ -100,7 +101,9 @@ def _fill(column: _Column, request: GenerationRequest, manifest: dict[str, Any])
     if not warnings:
         column.text("No warnings.", color=GREEN)
     column.heading("Provenance")
-    column.pair("Bundle", f"{manifest.get('bundle', '?')}  {str(manifest.get('bundle_hash', ''))[:12]}")
+    stages = manifest.get("bundles", {})
+    for title, made in [(title, stages[stage]) for stage, title in _MADE_BY.items() if stage in stages] or [("Bundle", manifest)]:
+        column.pair(title, f"{made.get('bundle', '?')}  {str(made.get('bundle_hash', ''))[:12]}")
     column.pair("Seed", str(request.seed))
     column.pair("Sketch2CT", str(manifest.get("versions", {}).get("sketch2ct", "?")))
     column.pair("Device", str(manifest.get("device", "?")))

@@ -1,15 +1,18 @@
 """The preview: the radiological convention, true distances, and a picture for every kind of sketch."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from fake_backend import circle
 from sketch2ct import preview, results
 from sketch2ct.errors import BadRequest
 from sketch2ct.geometry import Grid, Plane
 from sketch2ct.imaging import CTVolume, LabelVolume
+from sketch2ct.preview_panel import draw_panel
 from sketch2ct.quality import readout
 from sketch2ct.request import GenerationRequest, Sketch
 
@@ -86,6 +89,20 @@ def test_every_kind_of_request_gives_a_picture(volumes, tmp_path, kind):
     results.write_manifest(tmp_path / "r", {"quality": quality, "seconds": {"mask": 1.0}})
     path = preview.write_preview(tmp_path / "r", tmp_path / "p.png")
     assert path.read_bytes().startswith(b"\x89PNG") and [p.name for p in tmp_path.glob("*.p*")] == ["p.png"]
+
+
+def test_the_panel_names_the_bundle_of_every_stage():
+    def written(manifest):
+        axes = Figure(figsize=(5, 7)).subplots()
+        draw_panel(axes, GenerationRequest([], "A large mandible."), manifest)
+        return [text.get_text() for text in axes.texts]
+
+    one, two = ({"bundle": name, "bundle_hash": 32 * hashed} for name, hashed in (("heads", "ab"), ("whole", "cd")))
+    assert "heads  abababababab" in written(one)
+    several = written(one | {"bundles": {"mask": one, "surroundings": two}})
+    pairs = dict(pairwise(several))
+    assert (pairs["Mask by"], pairs["Surroundings by"]) == ("heads  abababababab", "whole  cdcdcdcdcdcd")
+    assert not {"Bundle", "CT by"} & set(several)
 
 
 def test_an_incomplete_folder_is_refused(tmp_path):
