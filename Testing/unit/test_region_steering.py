@@ -12,6 +12,7 @@ from sketch2ct.geometry import Grid
 from sketch2ct.imaging import LabelVolume
 from sketch2ct.masks.guidegen import GuideGenMasks, Sampling
 from sketch2ct.masks.region_steering import RegionSteering
+from sketch2ct.networks.region_unet import NOT_GIVEN
 
 RIGHT, LEFT, LARYNX = STRUCTURES
 FRAME = Grid.centred((0, 0, 0), (4, 4, 4), (32, 32, 32))
@@ -93,3 +94,28 @@ def test_the_expected_volume_is_the_stated_one_at_every_step():
     assert float(torch.softmax(shifted, 1)[0, X][~told[0]].sum()) == pytest.approx(90, rel=0.01)
     assert torch.equal(shifted[:, :X], logits[:, :X])  # the other classes keep their proportions
     assert int((steering(logits, x, t, last=True).argmax(1)[0][~told[0]] == X).sum()) == pytest.approx(90, abs=1)
+
+
+def test_what_drifts_keeps_the_volume_of_the_first_step():
+    generator = torch.Generator().manual_seed(1)
+    first, later = torch.randn((2, 1, CLASSES.count, 8, 8, 8), generator=generator)
+    later[:, X] -= 2.0  # the network loses it
+    x, t = torch.randint(CLASSES.count, (1, 8, 8, 8), generator=generator), torch.tensor([500])
+    told = torch.zeros((1, 8, 8, 8), dtype=torch.bool)
+    told[:, :2] = True
+
+    def expected(logits):
+        return float(torch.softmax(logits, 1)[0, X][~told[0]].sum())
+
+    steering = RegionSteering({}, told, 1.0, drifting=[X])
+    assert torch.allclose(steering(first, x, torch.tensor([1000]), last=False), first, atol=0.01)
+    assert expected(steering(later, x, t, last=False)) == pytest.approx(expected(first), rel=0.01)
+    assert expected(later) < 0.5 * expected(first)
+    assert int((steering(later, x, t, last=True).argmax(1)[0][~told[0]] == X).sum()) == pytest.approx(expected(first), abs=1)
+
+
+def test_bone_is_held_unless_it_is_given(usual):
+    told = np.full(FRAME.shape, NOT_GIVEN, np.uint8)
+    for given in (False, True):
+        closed = np.array([name == "bone" and given for name in CLASSES.names])
+        assert usual._steering("", {}, told, closed).drifting == (() if given else (CLASSES.index("bone"),))

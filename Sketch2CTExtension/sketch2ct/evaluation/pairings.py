@@ -115,7 +115,8 @@ def measure(
             for name, generator in makers.volumes.items():
                 own = found.setdefault((way, name), Found())
                 with clock.of(f"{name} {way}"), torch.no_grad():
-                    ct = generator.generate(labels, question.description, torch_rng(run.seed, case, way, name), Progress())
+                    # the same noise for every way: they differ by their maps alone
+                    ct = generator.generate(labels, question.description, torch_rng(run.seed, case, "pairing ct"), Progress())
                 made = Placed.of(case, ct, placed.known, labels)
                 if segmenter:
                     own.dice.append((obedience_ct.dice_of(segmenter, made), true))

@@ -35,6 +35,7 @@ from .region_steering import RegionSteering
 
 STEPS = 30
 MAX_STEPS = 50
+DRIFTING = ("bone",)  # of which a walk would lose a third: thin, and rarely the likeliest class
 SETTLING = 3  # rounds of clean-up and of stated volumes
 SURE = 1e6  # times as likely as any other class: what mends a structure must not be the first to go when its volume is set
 BORDER_MM = 24.0  # a frame laid by a sketch and one laid by the mask made of it lie less than this apart
@@ -65,7 +66,8 @@ class Sampling:
 class GuideGenMasks:
     """A mask generator for the whole region of one bundle. `clean_up` gives crumbs of one-piece structures to the next likely class.
 
-    `steer` holds the volumes of the drawn anatomy, and those that the text states, at every step (see `region_steering`; default on).
+    `steer` holds the volumes of the drawn anatomy, those that the text states, and that of bone, at every step (see `region_steering`;
+    default on).
     """
 
     clean_up = True
@@ -198,7 +200,9 @@ class GuideGenMasks:
         stated = describe_region.read(text).volumes()
         volumes |= {self.classes.index(name): volume for name, volume in stated.items() if name in self.classes.structures}
         told = torch.from_numpy(given != NOT_GIVEN)[None].to(self.device)
-        return RegionSteering({n: v for n, v in volumes.items() if not closed[n]}, told, voxel_ml, self.sampling.temperature)
+        volumes = {n: volume for n, volume in volumes.items() if not closed[n]}
+        drifting = [n for n, name in enumerate(self.classes.names) if name in DRIFTING and not closed[n]]
+        return RegionSteering(volumes, told, voxel_ml, self.sampling.temperature, drifting)
 
     def _batch(self, given: Labels, closed: NDArray[np.bool_], prior: NDArray[np.float32], told: list[Said]) -> RegionCondition:
         batch = RegionCondition(

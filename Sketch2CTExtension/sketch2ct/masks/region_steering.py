@@ -1,14 +1,15 @@
-"""Volumes are held at every step of the whole-region sampling: those that the text states, and those of the drawn anatomy.
+"""Volumes are held at every step of the whole-region sampling: those that the text states, those of the drawn anatomy, and what drifts.
 
 The network proposes a distribution of every voxel's class. Before it is used, the logits of a class with a volume are shifted by one
 number, so that its expected volume is that. As the rest of the region grows from there, nothing has to be corrected afterwards; without it,
-thin structures would lose the voxels that are more likely something else, one by one. What is given never changes.
+thin structures would lose the voxels that are more likely something else, one by one. What is given never changes. Of classes that nobody
+draws, the volume that the first step expects is held: all is open then, and the expectation is that of the training cases.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -25,10 +26,16 @@ LEAST = -14.0  # logarithm: a voxel with a lower chance of a class does not coun
 
 
 class RegionSteering:
-    """Holds the `volumes` (class -> mL) in the logits of one sample. `told` (1, i, j, k) bool: voxels that are given."""
+    """Holds the `volumes` (class -> mL) in the logits of one sample. `told` (1, i, j, k) bool: voxels that are given.
 
-    def __init__(self, volumes: Mapping[int, float], told: Tensor, voxel_ml: float, temperature: float = 1.0) -> None:
+    The `drifting` classes keep the volume that is expected of them at the first step.
+    """
+
+    def __init__(
+        self, volumes: Mapping[int, float], told: Tensor, voxel_ml: float, temperature: float = 1.0, drifting: Sequence[int] = ()
+    ) -> None:
         self.volumes, self.free, self.voxel_ml, self.temperature = dict(volumes), ~told[0], voxel_ml, temperature
+        self.drifting = tuple(drifting)
 
     def settled(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         """A distribution (K, i, j, k) whose likeliest classes have the stated volumes."""
@@ -39,6 +46,10 @@ class RegionSteering:
         """`logits` (1, K, i, j, k) for the noisy map x (1, i, j, k) at time t (1,), shifted. At the `last` step, which looks at neither,
         the volumes are those of the likeliest classes; before it, the expected ones."""
         logits = logits.float()
+        if self.drifting:
+            expected = functional.softmax(logits, 1)[0, :, self.free].sum(1) * self.voxel_ml
+            self.volumes |= {n: float(expected[n]) for n in self.drifting}
+            self.drifting = ()
         if not self.volumes:
             return logits
         own, classes = (logits if last else categorical.sharpened(logits, x, t, self.temperature))[0], list(self.volumes)
