@@ -1,5 +1,7 @@
 """Fréchet distance, diversity, nearest neighbours and ratios, on sets whose answers are known."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,16 @@ def test_too_few_vectors_have_no_distance_and_fewer_than_their_width_have_one():
     assert np.isnan(realism.frechet(vectors(0)[:1], vectors(1)))
     few = vectors(0, 20, 40)
     assert realism.frechet(few, few) == pytest.approx(0, abs=1e-4)
+    assert realism.frechet(few - few.mean(0), 2 * (few - few.mean(0))) == pytest.approx(np.trace(np.cov(few.T)), rel=1e-6)
+
+
+def test_a_column_that_never_changes_neither_warns_nor_counts():
+    a, moved = vectors(0, 24, 30), vectors(1, 24, 30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        without = realism.frechet(a, moved)
+        held = [np.concatenate([part, np.ones((24, 1))], 1) for part in (a, moved)]
+        assert realism.frechet(*held) == pytest.approx(without, rel=1e-4)
 
 
 def patients(first, count, shift=0.0):

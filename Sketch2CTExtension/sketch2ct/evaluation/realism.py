@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from monai.metrics import FIDMetric, MultiScaleSSIMMetric
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgWarning
 
 from . import metrics
 from .paired import Placed
@@ -81,6 +82,7 @@ def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of MONAI's call of SciPy
+        warnings.simplefilter("ignore", LinAlgWarning)  # fewer vectors than numbers: the product of covariances is singular, and has a root
         try:
             return max(0.0, float(FIDMetric()(torch.from_numpy(a), torch.from_numpy(b))))
         except ValueError:  # the matrix root of nearly singular sets may have an imaginary part
