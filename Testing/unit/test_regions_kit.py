@@ -165,6 +165,8 @@ def test_the_report_holds_every_row(report):
         assert set(generators) == {"organs/sketch2ct", "heads/guidegen"}
         for entry in generators.values():
             assert set(entry["fid"]) == {"generated", "floor", "ratio"} and entry["obedience"]["ratio"]["n"] == 3
+            per = entry["obedience"]["by_structure"]
+            assert per and all(set(own) == {"generated", "real", "ratio"} for own in per.values())
             assert ("fid_to_single" in entry) == (way == "completed")
     assert pairings["kept"]["voxels"] > 0 and pairings["kept"]["changed"] == 0
     assert set(pairings["seconds"]["whole"]) == {"organs/sketch2ct", "heads/guidegen"}

@@ -7,8 +7,9 @@ Ways to a label map, on the bundle's frame placed as the case lies:
     completed   the same mask, the rest of the region completed around it
     text        the whole region from the words of the case alone
 
-Of each way and volume generator: `obedience`, the segmenter's Dice to the generated map beside that to the contours on the real CT; `fid`,
-its distance to training scans and that of the real CTs; of `completed` also `fid_to_single`, its distance over that of `single`.
+Of each way and volume generator: `obedience`, the segmenter's Dice to the generated map beside that to the contours on the real CT, also
+`by_structure`; `fid`, its distance to training scans and that of the real CTs; of `completed` also `fid_to_single`, its distance over that
+of `single`.
 """
 
 from __future__ import annotations
@@ -166,7 +167,9 @@ def _summary(
     far = {pair: realism.distance(looks, reference, seed) for pair, looks in sets.items()}
     floor = realism.distance(real_looks, reference, seed) if far else None
     for (way, name), own in found.items():
-        entry: dict[str, Any] = {"obedience": obedience_ct.summarise(own.dice, seed).get("overall", {}) if own.dice else {}}
+        obeys = obedience_ct.summarise(own.dice, seed) if own.dice else {}
+        overall = obeys.pop("overall", {})
+        entry: dict[str, Any] = {"obedience": {**overall, "by_structure": obeys} if obeys else {}}
         there = far.get((way, name))
         entry["fid"] = realism.beside(there, floor)["mean"] if there and floor else {}
         single = far.get(("single", name))
