@@ -281,8 +281,10 @@ def test_the_application_s_end_ends_the_worker_at_once(make, tmp_path, slicer_qt
     child, pid = int(re.search(r"child (\d+)", seen.backend.logText())[1]), seen.backend.pid
     begin = time.monotonic()
     slicer_qt.app.emit("aboutToQuit()")
-    assert time.monotonic() - begin < 3
-    assert not alive(pid) and not alive(child)
+    assert time.monotonic() - begin < 3 and not alive(pid)
+    while alive(child) and time.monotonic() - begin < 3:  # killed, but the kernel takes its time; nothing of ours runs any more
+        time.sleep(0.01)
+    assert not alive(child)
 
 
 def test_an_idle_worker_is_stopped_and_comes_back(make, tmp_path):
