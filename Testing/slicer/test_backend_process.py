@@ -204,7 +204,7 @@ def test_a_worker_that_does_not_listen_is_ended_with_all_that_it_started(make, t
     begin = time.monotonic()
     seen.backend.cancel()
     assert seen.error().code == "cancelled" and time.monotonic() - begin < 2
-    assert seen.backend.state == "stopped" and not alive(pid) and not alive(child)
+    assert seen.backend.state == "stopped" and not alive(pid) and spin(lambda: not alive(child), 1)
     assert not leftovers(tmp_path)
     seen.backend.generate(request(), tmp_path / "out")
     assert seen.outcome()[0] == "finished" and seen.backend.pid != pid
