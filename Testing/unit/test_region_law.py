@@ -9,7 +9,7 @@ from sketch2ct.describe.region import read
 from sketch2ct.describe.relations import Relation, holds
 from sketch2ct.geometry import Grid
 from sketch2ct.masks.region_aims import Aim
-from sketch2ct.masks.region_law import RegionLaw
+from sketch2ct.masks.region_law import Draw, RegionLaw
 
 RIGHT, LEFT, LARYNX = STRUCTURES
 FINE = Grid.centred((0, 0, 0), (4, 4, 4), (40, 40, 40))
@@ -67,6 +67,29 @@ def test_what_cannot_be_does_not_bend_everything_else():
     for name in (RIGHT, LEFT):
         assert np.abs(np.subtract(own[name].centroid_ras, PLACEMENT[name])).max() < 12
         assert 5 < own[name].volume_ml < 25
+
+
+def test_many_statements_do_not_make_a_strange_shape():
+    text = "The larynx is very long, very wide, shallow, very rough, asymmetrical and plump. It is 70 mm long. It has a volume of 12 mL."
+    for seed in range(3):
+        codes, start = drawn(text, seed=seed), law()._starts[LARYNX]
+        part = slice(start, start + law().shapes[LARYNX].length)
+        away = (codes[LARYNX] - law().mean[part])[3:] / law().scale[part][3:]
+        assert np.abs(away).max() < 4 and np.sqrt(np.mean(away**2)) < 1.5
+        assert facts_of(codes)[LARYNX].volume_ml == pytest.approx(12, rel=0.15)
+
+
+def test_the_draw_that_shows_best_what_is_stated_is_taken(monkeypatch):
+    shown = [(True, 2.0), (False, 0.1), (True, 0.5), (True, 1.0)]
+    draws = [Draw({"n": np.array([n])}, whole, missed) for n, (whole, missed) in enumerate(shown)]
+
+    def taken(queue):
+        monkeypatch.setattr(RegionLaw, "_draw", lambda *a: queue.pop(0))
+        return law().drawn(FINE, {}, None, np.random.default_rng(0))["n"][0], len(queue)
+
+    assert taken([*draws, *draws]) == (2, 3)  # the fourth whole one is the last that is looked at
+    assert taken([draws[1], Draw({"n": np.array([9])}, True, 0.0), *draws]) == (9, 4)  # nothing is missed
+    assert taken([draws[1]] * 7) == (1, 1)  # none is whole
 
 
 def test_the_rest_follows_as_a_brute_force_condition_says():

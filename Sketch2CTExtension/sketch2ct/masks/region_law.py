@@ -42,8 +42,19 @@ GIVEN_SD = 0.03  # of a given structure's numbers, in their standard deviations
 ADRIFT_MM = 60.0  # a frame laid by some structures may lie so far from one laid by all
 ROUNDS = 4
 TRIES = 6
+DRAWS = 4  # of which the one that shows best what a text states is taken
 USUAL = (2.0, 98.0)  # percentiles between which an unstated volume stays
 SOFT_MM = 1.0  # a drawn border is known no better
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Codes of all structures; `whole`: none fell into pieces or is of a volume that was neither seen nor stated; `missed`: how much of
+    what is stated does not show, each from 0 to 1, in sum."""
+
+    codes: Codes
+    whole: bool
+    missed: float
 
 
 @dataclass(frozen=True)
@@ -126,37 +137,46 @@ class RegionLaw:
     ) -> Codes:
         """The code of every structure on a frame: those `given` as they are, the others drawn to suit them and what a text states.
 
-        `spread` scales the standard deviations of what is not told; shapes are measured and corrected in `rounds`.
+        `spread` scales the standard deviations of what is not told; shapes are measured and corrected in `rounds`. Where something is
+        stated, DRAWS are compared, and the one that misses least of it is taken.
         """
+        found: list[Draw] = []
         for _ in range(TRIES):
-            codes, whole = self._attempt(frame, given, reading, rng, spread, rounds)
-            if whole:
-                break
-        return codes
+            draw = self._draw(frame, given, reading, rng, spread, rounds)
+            if draw.whole:
+                found.append(draw)
+                if len(found) == DRAWS or not draw.missed:
+                    break
+        return min(found or [draw], key=lambda d: d.missed).codes
 
-    def _attempt(
-        self, frame: Grid, given: Codes, reading: RegionReading | None, rng: np.random.Generator, spread: float, rounds: int
-    ) -> tuple[Codes, bool]:
-        """A draw, and whether no structure fell into pieces or is of a volume that was neither seen nor stated."""
+    def _draw(self, frame: Grid, given: Codes, reading: RegionReading | None, rng: np.random.Generator, spread: float, rounds: int) -> Draw:
         x: Array = spread * self._root @ np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
         covariance = self.correlation
         if given:  # they lie where they are, and the frame lies by them
             covariance = covariance + self._adrift @ self._adrift.T
-        asked = [*self._given(given, frame), *self._stated(reading, given, covariance, rng)]
+        known, told = self._given(given, frame), self._stated(reading, given, covariance, rng)
+        asked = [*known, *told]
         stated = {name for aim in asked for name, kind, number in aim.weights if (kind, number) == ("fact", VOLUME)}
         asked += self._volumes(self._conditioned(x, covariance, asked, [aim.target for aim in asked]), [*given, *stated])
         targets = wanted = np.array([aim.target for aim in asked])
         most = np.array([aim.leeway for aim in asked])
         free = [name for name in self.shapes if name not in given]
-        codes = self._codes(self._conditioned(x, covariance, asked, targets), frame, bool(given)) | given
         facts: dict[str, Facts] = {}
-        for _ in range(rounds if free else 0):
-            facts = {name: own for name in self.shapes if (own := self.measured(name, codes[name], frame)) is not None}
-            seen = [aim.seen(facts, self.ranges, self.placement) if any(n in free for n, _, _ in aim.weights) else None for aim in asked]
-            missed = np.array([0.0 if s is None else aim.target - s for aim, s in zip(asked, seen, strict=True)])
+        missed = np.zeros(len(asked))
+        for _ in range(rounds + 1 if free else 1):
             targets = np.clip(targets + missed, wanted - most, wanted + most)
             codes = self._codes(self._conditioned(x, covariance, asked, targets), frame, bool(given)) | given
-        return codes, all(self._whole(name, facts.get(name), name in stated) for name in free) or not rounds
+            if rounds and free:
+                facts = {name: own for name in self.shapes if (own := self.measured(name, codes[name], frame)) is not None}
+                missed = np.array([self._missed(aim, facts, free) for aim in asked])
+        whole = not rounds or all(self._whole(name, facts.get(name), name in stated) for name in free)
+        said = slice(len(known), len(known) + len(told))
+        return Draw(codes, whole, float(np.minimum(np.abs(missed[said]) / most[said], 1).sum()))
+
+    def _missed(self, aim: Aim, facts: Mapping[str, Facts], free: Sequence[str]) -> float:
+        """What is missing of an aim; 0 where nothing can be done about it, or nothing is there."""
+        seen = aim.seen(facts, self.ranges, self.placement) if any(name in free for name, _, _ in aim.weights) else None
+        return 0.0 if seen is None else aim.target - seen
 
     def _whole(self, name: str, facts: Facts | None, stated: bool) -> bool:
         if facts is None or (vocabulary()[name].pieces == 1 and facts.components > 1):
@@ -296,5 +316,5 @@ class RegionLaw:
                 own = self.ranges[name]
                 limits = [own.standardise({"volume_ml": own.value_at("volume_ml", p)})[0][VOLUME] for p in USUAL]
                 row, usual = self._row({(name, "fact", VOLUME): 1.0})
-                found.append(aims.fact(name, VOLUME, float(np.clip(usual + row @ y, *limits))))
+                found.append(aims.fact(name, VOLUME, float(np.clip(usual + row @ y, *limits)), aims.DRAWN_SD))
         return found
