@@ -75,8 +75,15 @@ def test_many_statements_do_not_make_a_strange_shape():
         codes, start = drawn(text, seed=seed), law()._starts[LARYNX]
         part = slice(start, start + law().shapes[LARYNX].length)
         away = (codes[LARYNX] - law().mean[part])[3:] / law().scale[part][3:]
-        assert np.abs(away).max() < 4 and np.sqrt(np.mean(away**2)) < 1.5
+        assert np.abs(away).max() < 5 and np.sqrt(np.mean(away**2)) < 1.5
         assert facts_of(codes)[LARYNX].volume_ml == pytest.approx(12, rel=0.15)
+
+
+def test_what_is_not_spoken_of_is_as_if_nothing_were_said():
+    for seed in range(3):
+        silent, told = (facts_of(drawn(text, seed=seed)) for text in ("", "The larynx has a volume of 13 mL and is very rough."))
+        for name in (RIGHT, LEFT):
+            assert told[name].volume_ml == pytest.approx(silent[name].volume_ml, rel=0.35)
 
 
 def test_the_draw_that_shows_best_what_is_stated_is_taken(monkeypatch):

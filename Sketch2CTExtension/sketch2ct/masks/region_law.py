@@ -138,19 +138,30 @@ class RegionLaw:
         """The code of every structure on a frame: those `given` as they are, the others drawn to suit them and what a text states.
 
         `spread` scales the standard deviations of what is not told; shapes are measured and corrected in `rounds`. Where something is
-        stated, DRAWS are compared, and the one that misses least of it is taken.
+        stated, DRAWS are compared, and the one that misses least of it is taken; what is not spoken of is drawn as if nothing were said.
         """
         found: list[Draw] = []
+        spoken, noise = self._spoken_of(reading), self._noise(rng)
         for _ in range(TRIES):
-            draw = self._draw(frame, given, reading, rng, spread, rounds)
+            draw = self._draw(frame, given, reading, rng, spread * self._root @ noise, rounds)
             if draw.whole:
                 found.append(draw)
                 if len(found) == DRAWS or not draw.missed:
                     break
+            fresh = self._noise(rng)
+            noise = np.where(spoken, fresh, noise) if found else fresh
         return min(found or [draw], key=lambda d: d.missed).codes
 
-    def _draw(self, frame: Grid, given: Codes, reading: RegionReading | None, rng: np.random.Generator, spread: float, rounds: int) -> Draw:
-        x: Array = spread * self._root @ np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
+    def _noise(self, rng: np.random.Generator) -> Array:
+        return np.clip(rng.standard_normal(len(self.mean)), -MOST, MOST)
+
+    def _spoken_of(self, reading: RegionReading | None) -> NDArray[np.bool_]:
+        """Which numbers (D,) are those of structures of which a text says anything."""
+        names = {*reading.said, *(name for r in reading.relations for name in (r.one, r.other))} if reading else set()
+        return np.concatenate([np.full(shape.length, name in names) for name, shape in self.shapes.items()])
+
+    def _draw(self, frame: Grid, given: Codes, reading: RegionReading | None, rng: np.random.Generator, x: Array, rounds: int) -> Draw:
+        """The draw x (D,) of the whole, made to suit what is given and stated."""
         covariance = self.correlation
         if given:  # they lie where they are, and the frame lies by them
             covariance = covariance + self._adrift @ self._adrift.T
